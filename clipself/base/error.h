@@ -1,0 +1,36 @@
+// How clipself reports a mistake: one exception type whose text is one complete line.
+//
+//   throw Error({.doing = "reading checkpoint", .where = path, .found = "14 bytes",
+//                .expected = "a torch zip archive or a legacy torch file", .hint = "was the download cut off?"});
+//
+// prints as
+//
+//   reading checkpoint 'x.pt': found 14 bytes; expected a torch zip archive or a legacy torch file (hint: was the
+//   download cut off?)
+//
+// An Error is a user's mistake or bad input: the program prints it on stderr and exits with 2. Anything else that
+// escapes (std::exception) is a defect of ours and exits with 1.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace clipself {
+
+/// The parts of an error message; only `doing` is mandatory.
+struct ErrorParts {
+  std::string doing{};     ///< What was being done: "reading checkpoint", "parsing --lr".
+  std::string where{};     ///< Which file, key, index or flag it concerns; quoted in the message.
+  std::string found{};     ///< What was there instead.
+  std::string expected{};  ///< What would have been right.
+  std::string hint{};      ///< How to go on, when there is something to say.
+};
+
+/// A user's mistake or a broken input. what() is a single line.
+class Error : public std::runtime_error {
+ public:
+  explicit Error(const ErrorParts& parts);
+  explicit Error(const std::string& message);
+};
+
+}  // namespace clipself

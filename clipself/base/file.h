@@ -1,0 +1,66 @@
+// Files: read by memory map, written so that a reader sees the old content or the new, never a part.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace clipself {
+
+/// A whole file mapped read-only. Cheap to copy: copies share the mapping, which lives as long as any of them.
+class MappedFile {
+ public:
+  /// Throws Error when `path` is missing, a folder, or unreadable. An empty file maps to an empty span.
+  explicit MappedFile(const std::filesystem::path& path);
+
+  std::span<const std::byte> bytes() const { return bytes_; }
+  std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
+  std::size_t size() const { return bytes_.size(); }
+  const std::filesystem::path& path() const { return path_; }
+  /// Keeps the mapping alive; hand it to whatever outlives this object (a tensor's deleter).
+  std::shared_ptr<const void> owner() const { return owner_; }
+
+ private:
+  std::filesystem::path path_;
+  std::shared_ptr<const void> owner_;
+  std::span<const std::byte> bytes_;
+};
+
+/// Writes next to `path` under a temporary name; commit() makes it durable (fsync) and renames it over `path`.
+/// Destroyed without commit() (an exception, say), it removes the temporary file and leaves `path` as it was.
+class AtomicFile {
+ public:
+  /// Creates missing parent folders. Throws Error when the folder cannot be written.
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  void commit();
+  std::size_t position() const { return position_; }
+
+ private:
+  [[noreturn]] void fail(const char* doing);
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+  std::size_t position_ = 0;
+};
+
+/// Reads a whole (small) file. Throws Error as MappedFile does.
+std::string read_text(const std::filesystem::path& path);
+/// Writes `text` to `path` by AtomicFile.
+void write_text(const std::filesystem::path& path, std::string_view text);
+/// Makes `folder` and its parents, and proves that files can be created there. Throws Error otherwise.
+void require_writable_folder(const std::filesystem::path& folder);
+/// Throws Error unless `path` is a file that can be opened; `what` names it in the message ("--train-data").
+void require_file(const std::filesystem::path& path, std::string_view what);
+/// Throws Error unless `path` is an existing folder; `what` names it in the message.
+void require_folder(const std::filesystem::path& path, std::string_view what);
+
+}  // namespace clipself

@@ -1,0 +1,16 @@
+// Messages for people: spdlog on stderr and, when asked, in a file. Results go to stdout and never through here.
+#pragma once
+
+#include <spdlog/spdlog.h>
+
+#include <filesystem>
+
+namespace clipself {
+
+/// Sends spdlog's default logger to stderr ("[time] message", level named from warnings up). Call once at start-up.
+void start_logging();
+/// Adds `file` (appended to, parents created) as a second place for every later message. Throws Error when it cannot
+/// be opened.
+void add_log_file(const std::filesystem::path& file);
+
+}  // namespace clipself

@@ -1,0 +1,39 @@
+# Everything clipself is built on. LibTorch is found through CMAKE_PREFIX_PATH (scripts/setup.sh sets it);
+# the rest are Debian packages (listed in scripts/setup.sh).
+find_package(Torch REQUIRED)
+if(Torch_VERSION VERSION_LESS 2.6)
+  message(FATAL_ERROR "LibTorch ${Torch_VERSION} found in ${Torch_DIR}; clipself needs 2.6 or newer")
+endif()
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(JPEG REQUIRED)
+find_package(PNG REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(fmt REQUIRED)
+
+# LibTorch ships headers of its own fmt, of another version than the library we link. A folder that holds
+# nothing but the system's fmt, searched first, keeps header and library together.
+get_target_property(fmt_include fmt::fmt INTERFACE_INCLUDE_DIRECTORIES)
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/include-first)
+file(CREATE_LINK ${fmt_include}/fmt ${CMAKE_BINARY_DIR}/include-first/fmt SYMBOLIC)
+
+add_library(clipself_options INTERFACE)
+target_include_directories(clipself_options BEFORE INTERFACE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR}/include-first)
+target_link_libraries(clipself_options INTERFACE Threads::Threads spdlog::spdlog fmt::fmt nlohmann_json::nlohmann_json)
+target_compile_options(clipself_options INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  # GCC 12 warns of string concatenation in its own library (GCC bug 105329).
+  target_compile_options(clipself_options INTERFACE -Wno-restrict)
+endif()
+if(CLIPSELF_SANITIZE)
+  target_compile_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE} -fno-omit-frame-pointer -g)
+  target_link_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE})
+endif()
+
+# Torch's own headers are not ours to warn about.
+add_library(clipself_torch INTERFACE)
+target_include_directories(clipself_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+target_link_libraries(clipself_torch INTERFACE clipself_options ${TORCH_LIBRARIES})

@@ -1,0 +1,47 @@
+# One static library a folder of clipself/; each links only those before it, so that an include or a call
+# which climbs the house does not build. docs/architecture.md draws the same picture.
+function(clipself_layer name)
+  cmake_parse_arguments(ARG "" "" "USES;LINKS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/clipself/${name}/*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  add_library(clipself_${name} STATIC ${sources})
+  target_link_libraries(clipself_${name} PUBLIC ${ARG_LINKS})
+  foreach(layer ${ARG_USES})
+    if(TARGET clipself_${layer})
+      target_link_libraries(clipself_${name} PUBLIC clipself_${layer})
+    endif()
+  endforeach()
+endfunction()
+
+clipself_layer(base LINKS clipself_options)
+
+# One precompiled header of torch for every layer above base.
+file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "// holds the precompiled torch header\n")
+add_library(clipself_pch STATIC ${CMAKE_BINARY_DIR}/torch_pch.cpp)
+target_link_libraries(clipself_pch PUBLIC clipself_torch)
+target_precompile_headers(clipself_pch PRIVATE <torch/torch.h>)
+
+clipself_layer(formats USES base LINKS clipself_torch ZLIB::ZLIB JPEG::JPEG PNG::PNG simdjson::simdjson)
+clipself_layer(ops USES base formats LINKS clipself_torch)
+clipself_layer(models USES base formats ops LINKS clipself_torch)
+clipself_layer(datasets USES base formats ops models LINKS clipself_torch simdjson::simdjson)
+clipself_layer(training USES base formats ops models datasets LINKS clipself_torch)
+clipself_layer(distillation USES base formats ops models datasets training LINKS clipself_torch)
+clipself_layer(evaluation USES base formats ops models datasets training distillation LINKS clipself_torch)
+clipself_layer(detection USES base formats ops models datasets training distillation evaluation LINKS clipself_torch)
+clipself_layer(scenes USES base formats ops models datasets training distillation evaluation detection LINKS clipself_torch)
+
+foreach(layer formats ops models datasets training distillation evaluation detection scenes)
+  if(TARGET clipself_${layer})
+    target_precompile_headers(clipself_${layer} REUSE_FROM clipself_pch)
+  endif()
+endforeach()
+
+file(GLOB cli_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.cpp)
+if(cli_sources)
+  add_executable(clipself ${cli_sources})
+  target_link_libraries(clipself PRIVATE clipself_scenes clipself_evaluation clipself_distillation CLI11::CLI11)
+  target_precompile_headers(clipself REUSE_FROM clipself_pch)
+endif()
