@@ -1,0 +1,66 @@
+// COCO-format, LVIS-format and COCO-panoptic JSON, and plain folders, as compact indexes.
+//
+// instances_train2017.json (448 MB) and lvis_v1_train.json (1.1 GB) are walked once with simdjson's on-demand parser;
+// only what is listed here is kept, polygons and the like are skipped over.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace clipself::datasets {
+
+struct Category {
+  std::int64_t id = 0;
+  std::string name;
+  bool is_thing = true;  ///< panoptic only
+};
+
+struct ImageRecord {
+  std::int64_t id = 0;
+  std::string file_name;  ///< relative to the image root; from coco_url's last two parts when there is no file_name
+  int width = 0;          ///< 0 when the file does not say
+  int height = 0;
+  std::string segmentation_file;  ///< panoptic only: the PNG's name
+};
+
+struct Annotation {
+  std::int64_t id = 0;  ///< panoptic: the segment's id (colour)
+  std::int64_t category_id = 0;
+  std::array<double, 4> bbox{};  ///< x, y, width, height in pixels
+  double area = 0;
+  bool is_crowd = false;
+  float score = 1.0F;  ///< proposals
+};
+
+/// Images in file order with their annotations in file order; categories in file order.
+class AnnotationIndex {
+ public:
+  std::vector<ImageRecord> images;
+  std::vector<Category> categories;
+
+  std::span<const Annotation> annotations_of(std::size_t image) const;
+  std::size_t annotation_count() const { return annotations_.size(); }
+  /// Position among the categories sorted by id, the label of the original's cat_id2label. Throws Error for an unknown id.
+  int label_of(std::int64_t category_id) const;
+  /// Categories by label, that is sorted by id.
+  std::vector<Category> categories_by_label() const;
+
+ private:
+  friend class AnnotationIndexBuilder;
+  std::vector<Annotation> annotations_;  ///< grouped by image
+  std::vector<std::size_t> first_;       ///< images.size() + 1 offsets into annotations_
+};
+
+/// COCO or LVIS instances, proposals, region-text files; also image lists without annotations. Throws Error naming the
+/// key and the entry when something required is missing or of the wrong type, or when there are no images.
+AnnotationIndex read_coco(const std::filesystem::path& path);
+/// COCO panoptic. Every segment's category must be known, and carry `isthing`.
+AnnotationIndex read_coco_panoptic(const std::filesystem::path& path);
+/// Every .jpg, .jpeg and .png below `folder`, sorted by path; ids count from 0. Throws Error when there are none.
+AnnotationIndex read_image_folder(const std::filesystem::path& folder);
+
+}  // namespace clipself::datasets

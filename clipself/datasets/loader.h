@@ -1,0 +1,49 @@
+// Batches prepared ahead by threads, the same whatever their number.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "clipself/datasets/dataset.h"
+
+namespace clipself::datasets {
+
+struct LoaderOptions {
+  int batch_size = 2;
+  int workers = 4;       ///< threads; 0 loads in the calling thread
+  int prefetch = 2;      ///< batches kept ready beside the one in use
+  std::uint64_t seed = 0;
+  bool shuffle = true;
+  bool drop_last = true;
+  int rank = 0;          ///< this process takes every world_size-th sample of the epoch's order
+  int world_size = 1;
+  double max_unreadable = 0.01;  ///< part of the data set (at least 10 images) after which the run stops with an Error
+};
+
+/// Walks an epoch in an order drawn from (seed, epoch). An unreadable image is named in the log once, counted, and replaced
+/// by the next one of the order, so that every run, whatever its number of threads, sees the same batches.
+class Loader {
+ public:
+  Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  /// Batches an epoch has for this process.
+  std::int64_t batches_per_epoch() const;
+  /// Begins `epoch` at batch number `first_batch` (a resumed run skips what it has seen without loading it).
+  void start_epoch(std::int64_t epoch, std::int64_t first_batch = 0);
+  /// The next batch, or nothing at the epoch's end. Throws Error past the limit of unreadable images.
+  std::optional<Batch> next();
+  /// Distinct images found unreadable so far.
+  std::int64_t unreadable() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace clipself::datasets

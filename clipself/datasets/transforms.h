@@ -1,0 +1,41 @@
+// From an image to a model's input, as the original's two transforms do it.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <array>
+
+#include "clipself/formats/image.h"
+#include "clipself/ops/image_resize.h"
+
+namespace clipself::datasets {
+
+/// Per-channel mean and standard deviation of pixels in 0..1. Default: OpenAI CLIP's.
+struct Normalization {
+  std::array<float, 3> mean{0.48145466F, 0.4578275F, 0.40821073F};
+  std::array<float, 3> std{0.26862954F, 0.26130258F, 0.27577711F};
+};
+
+/// Longer side to `size` (bicubic, in the image's own mode, sizes rounded half to even and at least 1), zero-padded right
+/// and bottom to a square, RGB.
+formats::Image resize_longest(const formats::Image& image, int size);
+/// The factor resize_longest applies to box coordinates: min(size / width, size / height).
+double longest_scale(int width, int height, int size);
+/// Crop, longer side to `size`, padding shared by both sides (left and top get the smaller half), RGB. A crop so thin that
+/// a side rounds to zero is resized to one pixel (the original raises).
+formats::Image crop_and_resize(const formats::Image& image, const ops::Box& box, int size);
+
+/// RGB image as a uint8 tensor (3, H, W).
+at::Tensor to_tensor(const formats::Image& rgb);
+/// (x / 255 - mean) / std of a uint8 tensor (..., 3, H, W), in float32, on the tensor's device.
+at::Tensor normalize(const at::Tensor& pixels, const Normalization& normalization);
+
+/// How a mask (H, W) is brought to the token grid.
+enum class MaskRule {
+  kBicubic,           ///< the paper's code under torchvision <= 0.16: bicubic without antialiasing, then > 0 (default)
+  kBicubicAntialias,  ///< the same code under torchvision >= 0.17, where antialiasing became the default
+};
+/// bool (H, W) -> float (size, size): longer side to `size`, padded right and bottom with 0. Not thresholded.
+at::Tensor resize_mask(const at::Tensor& mask, int size, MaskRule rule = MaskRule::kBicubic);
+
+}  // namespace clipself::datasets

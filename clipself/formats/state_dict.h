@@ -1,0 +1,24 @@
+// A model's weights from whichever file holds them.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "clipself/formats/tensor_dict.h"
+
+namespace clipself::formats {
+
+struct StateDict {
+  TensorDict tensors;
+  std::string wrapper;                          ///< "state_dict", "module", "model" or "" when the tensors lie at top level
+  bool stripped_module_prefix = false;          ///< every name began with "module."
+  std::map<std::string, std::string> metadata;  ///< of a safetensors file
+};
+
+/// Reads .pt/.pth (both layouts) or .safetensors, told apart by content, and unwraps as the EVA loader does: the first
+/// of "model", "module", "state_dict" that is present, then a leading "module." when the first name has it. Names are
+/// otherwise untouched. Throws Error when the file holds no tensors by name.
+StateDict read_state_dict(const std::filesystem::path& path);
+
+}  // namespace clipself::formats
