@@ -1,0 +1,21 @@
+// The program's commands: one file each (train.cpp, eval.cpp, ...), each adding itself to the application.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace clipself::cli {
+
+void add_quickstart(CLI::App& app);
+void add_train(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_verify(CLI::App& app);
+void add_info(CLI::App& app);
+void add_convert(CLI::App& app);
+void add_bench(CLI::App& app);
+
+/// Thrown by a command that has done its work and said so, to end with another exit code than 0.
+struct ExitCode {
+  int code;
+};
+
+}  // namespace clipself::cli

@@ -1,0 +1,50 @@
+// clipself: the command-line program. Exit code 0: done; 1: a defect of ours or a failed check; 2: a user's mistake or bad
+// input; 128+n: stopped by signal n after saving.
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "cli/commands.h"
+#include "clipself/base/error.h"
+#include "clipself/base/log.h"
+
+namespace {
+
+void print_error(const std::string& message) { std::fprintf(stderr, "clipself: error: %s\n", message.c_str()); }
+
+// torch's messages carry a stack trace behind the first line.
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace clipself;
+  start_logging();
+  CLI::App app("clipself: make CLIP vision transformers see where things are", "clipself");
+  app.set_version_flag("--version", "clipself 0.1.0");
+  app.require_subcommand(1);
+  app.footer("'clipself COMMAND --help' explains a command. First time here: 'clipself quickstart'.");
+  cli::add_quickstart(app);
+  cli::add_train(app);
+  cli::add_eval(app);
+  cli::add_verify(app);
+  cli::add_info(app);
+  cli::add_convert(app);
+  cli::add_bench(app);
+  try {
+    app.parse(argc, argv);
+    return 0;
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
+    print_error(first_line(error.what()) + " (hint: see 'clipself --help' or 'clipself COMMAND --help')");
+    return 2;
+  } catch (const cli::ExitCode& exit) {
+    return exit.code;
+  } catch (const Error& error) {
+    print_error(error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    print_error("internal: " + first_line(error.what()));
+    return 1;
+  }
+}

@@ -1,0 +1,28 @@
+// What a method has to say for the trainer to train it.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clipself/datasets/dataset.h"
+
+namespace clipself::training {
+
+/// Scalar loss terms by name; the trainer minimises their sum.
+using LossTerms = std::vector<std::pair<std::string, at::Tensor>>;
+
+class Objective {
+ public:
+  virtual ~Objective() = default;
+  /// One batch, with gradients recorded. `rng` belongs to this step alone (choices such as the multiscale size).
+  virtual LossTerms losses(const datasets::Batch& batch, Rng& rng) = 0;
+  /// Trained parameters by name, in a fixed order.
+  virtual std::vector<std::pair<std::string, at::Tensor>> parameters() = 0;
+  /// After each optimizer step (clamping the logit scale, say).
+  virtual void after_step() {}
+};
+
+}  // namespace clipself::training
