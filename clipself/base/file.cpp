@@ -44,12 +44,14 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
     ::close(descriptor);
     return;
   }
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  // Writable but private, so that a tensor viewing the file can be changed in place; without a reservation, because
+  // hardly any page ever is.
+  void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
   const int error = errno;
   ::close(descriptor);
   if (address == MAP_FAILED) throw Error({.doing = "mapping file", .where = path.string(), .found = reason(error)});
   owner_ = std::shared_ptr<const void>(address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
-  bytes_ = {static_cast<const std::byte*>(address), size};
+  bytes_ = {static_cast<std::byte*>(address), size};
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {

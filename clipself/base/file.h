@@ -10,13 +10,16 @@
 
 namespace clipself {
 
-/// A whole file mapped read-only. Cheap to copy: copies share the mapping, which lives as long as any of them.
+/// A whole file mapped into memory. The mapping is private: a write to private_bytes() copies the touched page and never
+/// reaches the file. Cheap to copy: copies share the mapping, which lives as long as any of them.
 class MappedFile {
  public:
   /// Throws Error when `path` is missing, a folder, or unreadable. An empty file maps to an empty span.
   explicit MappedFile(const std::filesystem::path& path);
 
   std::span<const std::byte> bytes() const { return bytes_; }
+  /// The same bytes, for views that may be written to (tensors).
+  std::span<std::byte> private_bytes() const { return bytes_; }
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
   std::size_t size() const { return bytes_.size(); }
   const std::filesystem::path& path() const { return path_; }
@@ -26,7 +29,7 @@ class MappedFile {
  private:
   std::filesystem::path path_;
   std::shared_ptr<const void> owner_;
-  std::span<const std::byte> bytes_;
+  std::span<std::byte> bytes_;
 };
 
 /// Writes next to `path` under a temporary name; commit() makes it durable (fsync) and renames it over `path`.
