@@ -107,7 +107,7 @@ require_packages() {
   # A failed update may concern a source that is not needed: the install tells.
   logged "${apt[@]}" update </dev/null || true
   logged "${apt[@]}" install -y --no-install-recommends "${missing[@]}" </dev/null ||
-    fail "apt could not install ${missing[*]}: $(reason '^(E|Err):|sudo:'); is the network there?"
+    fail "apt could not install them: $(reason '^E: |^ +(Temporary failure|Could not|Unable to)|^sudo:'); is the network there?"
 }
 
 # Prints the folder of TorchConfig.cmake belonging to what a user may call "the torch folder".
