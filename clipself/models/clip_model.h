@@ -16,7 +16,7 @@ namespace clipself::models {
 /// Parameters, in the official order: logit_scale, visual.*, text.*.
 class ClipModel : public torch::nn::Module {
  public:
-  /// Initialised as published, from torch's default generator (see seed_initialization). `with_text` false leaves the text
+  /// Initialised as published, from torch's default generator (torch::manual_seed makes it repeatable). `with_text` false leaves the text
   /// tower out.
   explicit ClipModel(const ClipConfig& config, bool with_text = true);
 
@@ -54,7 +54,7 @@ class ClipModel : public torch::nn::Module {
   std::shared_ptr<TextTower> text_;
 };
 
-/// Region features of a dense map that is already there: see ClipModel::encode_boxes and encode_masks.
+/// Region features of a dense map that is already there, in float32: see ClipModel::encode_boxes and encode_masks.
 at::Tensor pool_boxes(const at::Tensor& dense, const std::vector<at::Tensor>& boxes);
 at::Tensor pool_masks(const at::Tensor& dense, const std::vector<at::Tensor>& masks);
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -12,23 +11,19 @@
 namespace clipself::models {
 
 struct LoadReport {
-  std::vector<std::string> ignored;  ///< names in the file that a model recomputes (rotary tables)
-  std::vector<std::string> resized;  ///< "visual.pos_embed 14x14 -> 24x24"
-  bool text_missing = false;         ///< the file has no text tower and the model's was left as initialised
+  std::vector<std::string> resized;  ///< "visual.pos_embed from 14x14 to 24x24", for the log
+  bool text_missing = false;         ///< the source has no text tower and the model's was left as initialised
 };
 
-/// Copies `tensors` into `model` by name. Accepts the flat CLIP layout (text tower at top level), drops rotary tables, resizes
-/// the position embedding and the patch kernel when the grid differs, as the EVA loader does. Throws Error, changing nothing,
-/// when a name is missing, left over, or of another shape; the message names the first and says which known model would fit.
-LoadReport load_weights(ClipModel& model, formats::TensorDict tensors, const std::string& source);
+/// Copies `tensors` into `model` by name. Accepts the flat CLIP layout (text tower at top level), leaves out rotary tables and a
+/// text tower the model does not have, resizes the position embedding and the patch kernel when the grid differs, bicubically
+/// and without antialiasing, as the EVA loader does. Throws Error, having changed nothing, when a name is missing, left over, or
+/// of another shape; the message names the first and the known models that would fit. `source` names the file in messages.
+LoadReport load_weights(ClipModel& model, const formats::TensorDict& tensors, const std::string& source);
 /// formats::read_state_dict, then load_weights.
 LoadReport load_checkpoint(ClipModel& model, const std::filesystem::path& path);
 
-/// The known configurations whose names and shapes match `tensors`, best first; empty when none does.
+/// The built-in models of the same vision tower as `tensors` (official names, "visual." in front).
 std::vector<std::string> fitting_models(const formats::TensorDict& tensors);
-
-/// Official names in the official order, rotary tables included once for the tower and once a block, as the Python original
-/// writes them and, with strict loading, demands.
-formats::TensorDict official_state(ClipModel& model);
 
 }  // namespace clipself::models

@@ -3,21 +3,22 @@
 
 #include <torch/torch.h>
 
-#include <utility>
-
 namespace clipself::ops {
 
 struct RotaryTables {
   at::Tensor cos;  ///< float (h * w, head_width)
-  at::Tensor sin;
+  at::Tensor sin;  ///< float (h * w, head_width)
+  /// complex64 (1 + h*w, 1, head_width / 2): cos + i sin of each pair of channels, a leading 1 for the class token.
+  at::Tensor factors;
 };
 
-/// Tables of an h x w grid for heads of `head_width`: half of each head turns with the row, half with the column, by angles
-/// position * pt_seq_len / side * 10000^(-2i / (head_width / 2)), each repeated for two neighbouring channels.
+/// Tables of an h x w grid for heads of `head_width` (a multiple of 4): the first half of a head turns with the row, the
+/// second with the column, by angles position * pt_seq_len / side * 10000^(-4i / head_width), each for two neighbouring
+/// channels.
 RotaryTables rotary_tables(std::int64_t h, std::int64_t w, int head_width, int pt_seq_len, const at::Device& device);
 
-/// x (B, heads, N, head_width) -> x with its last h*w tokens rotated; the tokens before them (the class token) are left alone.
-/// Computed in float32, returned in x's type. Differentiable.
+/// x (B, 1 + h*w, heads, head_width), class token first -> x rotated, in x's type; computed in float32. Differentiable.
+/// Turning two neighbouring channels by an angle is one complex product, which is how it is done here.
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTables& tables);
 
 }  // namespace clipself::ops

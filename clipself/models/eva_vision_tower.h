@@ -1,0 +1,112 @@
+// EVA-02 vision transformer (Fang et al. 2023; EVA-CLIP, Sun et al. 2023): pre-norm blocks with rotary embedding, SwiGLU and
+// sub-LayerNorms, absolute position embedding, class token.
+#pragma once
+
+#include <map>
+#include <memory>
+
+#include "clipself/models/layers.h"
+#include "clipself/models/vision_tower.h"
+#include "clipself/ops/rotary.h"
+
+namespace clipself::models {
+
+/// The rotary tables: as buffers for the native grid (the official names), and cached for every other grid met.
+class EvaRotary : public torch::nn::Module {
+ public:
+  EvaRotary(const VisionConfig& config);
+  /// Tables of an h x w patch grid on `device`.
+  const ops::RotaryTables& tables(std::int64_t h, std::int64_t w, const at::Device& device);
+
+ private:
+  int head_width_, pt_seq_len_;
+  std::map<std::tuple<std::int64_t, std::int64_t, std::string>, ops::RotaryTables> cache_;
+};
+
+class EvaAttention : public torch::nn::Module {
+ public:
+  EvaAttention(const VisionConfig& config, std::shared_ptr<EvaRotary> rope);
+  /// x (B, 1 + h*w, width) -> the same shape.
+  at::Tensor forward(const at::Tensor& x, const ops::RotaryTables& tables);
+  /// The value path alone: every token keeps its own value.
+  at::Tensor forward_values(const at::Tensor& x);
+  void init_weights(int layer);
+
+ private:
+  std::int64_t heads_;
+  at::Tensor q_bias_, v_bias_;
+  std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, proj_;
+  std::shared_ptr<LayerNorm> inner_attn_ln_;
+};
+
+/// w3(LayerNorm(silu(w1 x) * w2 x)).
+class EvaSwiGlu : public torch::nn::Module {
+ public:
+  explicit EvaSwiGlu(const VisionConfig& config);
+  at::Tensor forward(const at::Tensor& x);
+  void init_weights(int layer);
+
+ private:
+  std::shared_ptr<Linear> w1_, w2_, w3_;
+  std::shared_ptr<LayerNorm> ffn_ln_;
+};
+
+class EvaBlock : public torch::nn::Module {
+ public:
+  EvaBlock(const VisionConfig& config, int layer, std::shared_ptr<EvaRotary> rope);
+  at::Tensor forward(const at::Tensor& x, const ops::RotaryTables& tables);
+  at::Tensor forward_without_attention(const at::Tensor& x);
+  /// The two branches before their residual additions.
+  at::Tensor attention_branch(const at::Tensor& x, const ops::RotaryTables& tables);
+  at::Tensor mlp_branch(const at::Tensor& x);
+
+ private:
+  std::shared_ptr<LayerNorm> norm1_, norm2_;
+  std::shared_ptr<EvaAttention> attn_;
+  std::shared_ptr<EvaSwiGlu> mlp_;
+};
+
+class EvaVisionTower : public VisionTower {
+ public:
+  EvaVisionTower(const VisionConfig& config, int embed_dim);
+
+  at::Tensor encode_image(const at::Tensor& images) override;
+  at::Tensor encode_dense(const at::Tensor& images) override;
+  std::vector<at::Tensor> intermediate(const at::Tensor& images, const std::vector<int>& layers) override;
+  void lock(int groups) override;
+  void set_grad_checkpointing(bool enabled) override { checkpointing_ = enabled; }
+  void set_compute_type(at::ScalarType type) override { compute_type_ = type; }
+  int patch_size() const override { return config_.patch_size; }
+  int image_size() const override { return config_.image_size; }
+  int embed_dim() const override { return embed_dim_; }
+  int depth() const override { return config_.layers; }
+
+  // The inside, for reference cases and feature pyramids.
+
+  /// (B, 3, H, W) -> (B, h*w, width), no class token.
+  at::Tensor patch_tokens(const at::Tensor& images);
+  /// (1, 1 + h*w, width): the absolute embedding, bicubically resized unless the grid is the native one.
+  at::Tensor position_embedding(std::int64_t h, std::int64_t w);
+  const ops::RotaryTables& rotary(std::int64_t h, std::int64_t w) { return rope_->tables(h, w, cls_token_.device()); }
+  /// What the first block gets: class token and patches with position embedding, (B, 1 + h*w, width).
+  at::Tensor input_tokens(const at::Tensor& images);
+  EvaBlock& block(int i) { return *blocks_.at(static_cast<std::size_t>(i)); }
+
+ private:
+  at::Tensor run_block(int i, const at::Tensor& x, const ops::RotaryTables& tables);
+  at::Tensor run_last_without_attention(const at::Tensor& x);
+  std::pair<std::int64_t, std::int64_t> grid_of(const at::Tensor& images) const;
+  at::Tensor project(const at::Tensor& tokens);
+
+  VisionConfig config_;
+  int embed_dim_;
+  bool checkpointing_ = false;
+  at::ScalarType compute_type_ = at::kFloat;
+  at::Tensor cls_token_, pos_embed_, patch_weight_, patch_bias_;
+  std::shared_ptr<EvaRotary> rope_;
+  std::vector<std::shared_ptr<EvaBlock>> blocks_;
+  std::shared_ptr<LayerNorm> norm_;
+  std::shared_ptr<Linear> head_;
+};
+
+}  // namespace clipself::models

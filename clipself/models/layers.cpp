@@ -1,0 +1,46 @@
+#include "clipself/models/layers.h"
+
+namespace clipself::models {
+
+at::Tensor cast(const at::Tensor& tensor, at::ScalarType type) {
+  return !tensor.defined() || tensor.scalar_type() == type ? tensor : tensor.to(type);
+}
+
+Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias) {
+  weight = register_parameter("weight", at::empty({out, in}));
+  if (with_bias) bias = register_parameter("bias", at::zeros({out}));
+}
+
+at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& other_bias) {
+  const auto type = x.scalar_type();
+  return at::linear(x, cast(weight, type), cast(other_bias, type));
+}
+
+LayerNorm::LayerNorm(std::int64_t width, double eps) : eps_(eps) {
+  weight = register_parameter("weight", at::ones({width}));
+  bias = register_parameter("bias", at::zeros({width}));
+}
+
+at::Tensor LayerNorm::forward(const at::Tensor& x) {
+  const auto type = x.scalar_type();
+  // The CPU kernel takes a bfloat16 input with float32 weights; elsewhere both must have one type.
+  if (x.is_cpu()) return at::layer_norm(x, weight.sizes(), weight, bias, eps_);
+  return cast(at::layer_norm(cast(x, weight.scalar_type()), weight.sizes(), weight, bias, eps_), type);
+}
+
+at::Tensor unit_length(const at::Tensor& x) {
+  const auto norm = at::norm(x, 2, {-1}, /*keepdim=*/true, at::kFloat).clamp_min(1e-12);
+  return cast(x / norm, x.scalar_type());
+}
+
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal) {
+  const auto out = at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), {}, 0.0, causal);
+  return out.transpose(1, 2).flatten(2);
+}
+
+void init_normal(at::Tensor& tensor, double std) {
+  const at::NoGradGuard no_grad;
+  tensor.normal_(0.0, std);
+}
+
+}  // namespace clipself::models

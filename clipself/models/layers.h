@@ -1,0 +1,46 @@
+// The few layers the towers share. Parameters are float32 (or bfloat16 once frozen); activations have the type of the input,
+// and weights are cast to it where they are used, so that gradients arrive at the float32 masters.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <memory>
+
+namespace clipself::models {
+
+/// `tensor` in `type`; no copy when it has it already. Undefined stays undefined.
+at::Tensor cast(const at::Tensor& tensor, at::ScalarType type);
+
+/// y = x W^T + b with W (out, in).
+class Linear : public torch::nn::Module {
+ public:
+  Linear(std::int64_t in, std::int64_t out, bool bias);
+  at::Tensor forward(const at::Tensor& x) { return forward(x, bias); }
+  /// The same with a bias that lives elsewhere (EVA keeps q_bias and v_bias beside the projections).
+  at::Tensor forward(const at::Tensor& x, const at::Tensor& other_bias);
+
+  at::Tensor weight, bias;
+};
+
+/// Over the last dimension, in float32 inside.
+class LayerNorm : public torch::nn::Module {
+ public:
+  LayerNorm(std::int64_t width, double eps);
+  at::Tensor forward(const at::Tensor& x);
+
+  at::Tensor weight, bias;
+
+ private:
+  double eps_;
+};
+
+/// x / max(|x|, 1e-12) along the last dimension, the norm taken in float32.
+at::Tensor unit_length(const at::Tensor& x);
+
+/// q, k, v (B, N, heads, d) -> (B, N, heads * d); scale 1/sqrt(d).
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal);
+
+/// Normal with standard deviation `std`. (timm's trunc_normal_ cuts at +-2, which at 0.02 never happens.)
+void init_normal(at::Tensor& tensor, double std);
+
+}  // namespace clipself::models
