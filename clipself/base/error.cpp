@@ -23,6 +23,5 @@ std::string compose(const ErrorParts& parts) {
 }  // namespace
 
 Error::Error(const ErrorParts& parts) : std::runtime_error(compose(parts)) {}
-Error::Error(const std::string& message) : std::runtime_error(one_line(message)) {}
 
 }  // namespace clipself

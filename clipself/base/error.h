@@ -12,6 +12,7 @@
 // escapes (std::exception) is a defect of ours and exits with 1.
 #pragma once
 
+#include <concepts>
 #include <stdexcept>
 #include <string>
 
@@ -30,7 +31,9 @@ struct ErrorParts {
 class Error : public std::runtime_error {
  public:
   explicit Error(const ErrorParts& parts);
-  explicit Error(const std::string& message);
+  /// A message that is complete as it is. (A template, so that a braced list can only mean ErrorParts.)
+  template <std::convertible_to<std::string> Text>
+  explicit Error(const Text& message) : Error(ErrorParts{.doing = message}) {}
 };
 
 }  // namespace clipself

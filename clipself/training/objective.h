@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "clipself/base/random.h"
 #include "clipself/datasets/dataset.h"
 
 namespace clipself::training {

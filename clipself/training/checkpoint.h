@@ -1,0 +1,36 @@
+// Training checkpoints: everything a run needs to go on exactly, in a file that torch.load reads.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "clipself/formats/tensor_dict.h"
+#include "clipself/formats/value.h"
+#include "clipself/training/trainer.h"
+
+namespace clipself::training {
+
+/// In the file: {"epoch", "name", "state_dict", "optimizer"} as the Python original writes and reads them, and "clipself":
+/// {"step", "batch", "parameters", "start", "settings"}.
+struct Checkpoint {
+  Position position;
+  std::string name;                 ///< of the experiment
+  formats::TensorDict state_dict;   ///< the weights to use: for CLIPSelf those averaged with the teacher's
+  formats::TensorDict parameters;   ///< the trained parameters themselves, from which a run goes on
+  formats::Value optimizer;         ///< AdamW::state_dict
+  std::string start_fingerprint;    ///< of the weights training began with
+  std::string settings;             ///< the run's settings as JSON, for people and for checks on resuming
+};
+
+/// Atomically; a crash at any moment leaves the file of before.
+void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
+/// Throws Error when the file is no training checkpoint of this program.
+Checkpoint read_checkpoint(const std::filesystem::path& path);
+
+/// The checkpoint in `folder` with the most steps; throws Error when there is none.
+std::filesystem::path latest_checkpoint(const std::filesystem::path& folder);
+
+/// 64-bit hash (FNV-1a by words) over names, shapes and bytes, as hexadecimal digits.
+std::string fingerprint(const formats::TensorDict& tensors);
+
+}  // namespace clipself::training

@@ -1,0 +1,36 @@
+#include "clipself/training/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+#include "clipself/base/error.h"
+
+namespace clipself::training {
+
+double Schedule::at(std::int64_t step) const {
+  if (step < warmup_steps) return base_lr * static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
+  switch (kind) {
+    case ScheduleKind::kConst:
+      return base_lr;
+    case ScheduleKind::kConstCooldown: {
+      const std::int64_t start = total_steps - cooldown_steps;
+      if (step < start) return base_lr;
+      const double part = std::min(1.0, static_cast<double>(step - start) / static_cast<double>(std::max<std::int64_t>(1, cooldown_steps)));
+      return std::pow(1.0 - part, cooldown_power) * (base_lr - cooldown_end_lr) + cooldown_end_lr;
+    }
+    case ScheduleKind::kCosine:
+      break;
+  }
+  const double part = static_cast<double>(step - warmup_steps) / static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup_steps));
+  return 0.5 * (1.0 + std::cos(std::numbers::pi * std::min(part, 1.0))) * base_lr;
+}
+
+ScheduleKind schedule_kind(const std::string& name) {
+  if (name == "cosine") return ScheduleKind::kCosine;
+  if (name == "const") return ScheduleKind::kConst;
+  if (name == "const-cooldown") return ScheduleKind::kConstCooldown;
+  throw Error({.doing = "--lr-scheduler", .where = name, .found = "an unknown schedule", .expected = "cosine, const or const-cooldown"});
+}
+
+}  // namespace clipself::training

@@ -1,0 +1,107 @@
+#include "clipself/training/trainer.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "clipself/base/error.h"
+
+namespace clipself::training {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::string ids_of(const datasets::Batch& batch) {
+  std::string text;
+  for (const auto id : batch.image_ids) text += (text.empty() ? "" : ", ") + std::to_string(id);
+  return text;
+}
+
+}  // namespace
+
+StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
+                      std::optional<double> grad_clip_norm, Rng& rng) {
+  StepReport report;
+  report.lr = lr;
+  optimizer.zero_grad();
+  const double share = 1.0 / static_cast<double>(batches.size());
+  for (const auto& batch : batches) {
+    auto terms = objective.losses(batch, rng);
+    at::Tensor total;
+    for (std::size_t i = 0; i < terms.size(); ++i) {
+      const auto& [name, value] = terms[i];
+      const double number = value.item<double>();
+      if (!std::isfinite(number)) {
+        throw Error({.doing = "training",
+                     .where = name,
+                     .found = "a loss that is not finite on image ids " + ids_of(batch),
+                     .expected = "a number",
+                     .hint = "a lower --lr, --grad-clip-norm 1 or --precision fp32 may help"});
+      }
+      if (report.losses.size() <= i) report.losses.emplace_back(name, 0.0);
+      report.losses[i].second += number * share;
+      report.loss += number * share;
+      total = total.defined() ? total + value : value;
+    }
+    (batches.size() == 1 ? total : total * share).backward();
+    report.images += static_cast<std::int64_t>(batch.image_ids.size());
+  }
+  report.grad_norm = optimizer.clip_grad_norm(grad_clip_norm.value_or(std::numeric_limits<double>::infinity()));
+  if (!std::isfinite(report.grad_norm)) {
+    optimizer.zero_grad();
+    throw Error({.doing = "training",
+                 .found = "gradients that are not finite on image ids " + ids_of(batches.back()),
+                 .hint = "a lower --lr or --precision fp32 may help"});
+  }
+  optimizer.step(lr);
+  optimizer.zero_grad();
+  objective.after_step();
+  return report;
+}
+
+Trainer::Trainer(Objective& objective, datasets::Loader& loader, AdamW& optimizer, Schedule schedule, TrainerOptions options)
+    : objective_(objective), loader_(loader), optimizer_(optimizer), schedule_(schedule), options_(options) {
+  steps_per_epoch_ = loader.batches_per_epoch() / options.accum_freq;
+  if (steps_per_epoch_ < 1) {
+    throw Error({.doing = "planning the run",
+                 .found = c10::str(loader.batches_per_epoch(), " batches an epoch"),
+                 .expected = c10::str("at least --accum-freq ", options.accum_freq),
+                 .hint = "a smaller --batch-size or more images"});
+  }
+  schedule_.total_steps = steps_per_epoch_ * options.epochs;
+}
+
+bool Trainer::run(const Hooks& hooks) {
+  while (position_.epoch < options_.epochs) {
+    loader_.start_epoch(position_.epoch, position_.batch);
+    while (position_.batch < steps_per_epoch_ * options_.accum_freq) {
+      const auto start = Clock::now();
+      std::vector<datasets::Batch> batches;
+      for (int i = 0; i < options_.accum_freq; ++i) {
+        auto batch = loader_.next();
+        if (!batch) throw Error({.doing = "loading training data", .found = "an epoch that ended early"});
+        batches.push_back(std::move(*batch));
+      }
+      const double waited = seconds_since(start);
+      Rng rng(options_.seed, 0x5354455053ULL, static_cast<std::uint64_t>(position_.step));
+      auto report = train_step(objective_, optimizer_, batches, schedule_.at(position_.step), options_.grad_clip_norm, rng);
+      report.step = position_.step;
+      report.epoch = position_.epoch;
+      report.data_seconds = waited;
+      report.seconds = seconds_since(start);
+      ++position_.step;
+      position_.batch += options_.accum_freq;
+      if (hooks.on_step) hooks.on_step(report);
+      const bool epoch_done = position_.batch >= steps_per_epoch_ * options_.accum_freq;
+      if (!epoch_done && hooks.should_stop && hooks.should_stop()) return false;
+    }
+    ++position_.epoch;
+    position_.batch = 0;
+    if (hooks.on_epoch) hooks.on_epoch(position_.epoch);
+    if (position_.epoch < options_.epochs && hooks.should_stop && hooks.should_stop()) return false;
+  }
+  return true;
+}
+
+}  // namespace clipself::training

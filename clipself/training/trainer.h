@@ -1,0 +1,81 @@
+// The training loop: batches in, updates out, exactly resumable at any step. It knows nothing of what is trained.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "clipself/datasets/loader.h"
+#include "clipself/training/objective.h"
+#include "clipself/training/optimizer.h"
+#include "clipself/training/schedule.h"
+
+namespace clipself::training {
+
+struct TrainerOptions {
+  std::int64_t epochs = 1;
+  int accum_freq = 1;  ///< batches whose gradients are averaged into one step
+  std::optional<double> grad_clip_norm;
+  std::uint64_t seed = 0;
+};
+
+/// What one step did.
+struct StepReport {
+  std::int64_t step = 0;   ///< counted from 0 over the whole run
+  std::int64_t epoch = 0;  ///< counted from 0
+  std::vector<std::pair<std::string, double>> losses;  ///< terms, averaged over the accumulated batches
+  double loss = 0;                                     ///< their sum
+  double lr = 0;
+  double grad_norm = 0;  ///< before clipping
+  std::int64_t images = 0;
+  double seconds = 0;       ///< of the whole step
+  double data_seconds = 0;  ///< of it spent waiting for batches
+};
+
+/// One optimizer step over `batches`: gradients of the mean of the batches' losses, clipping, update, Objective::after_step.
+/// Throws Error naming the images when a loss is not finite; nothing has been updated then.
+StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
+                      std::optional<double> grad_clip_norm, Rng& rng);
+
+/// Where a run stands.
+struct Position {
+  std::int64_t step = 0;   ///< steps done
+  std::int64_t epoch = 0;  ///< epochs done
+  std::int64_t batch = 0;  ///< batches done of the epoch begun
+};
+
+class Trainer {
+ public:
+  struct Hooks {
+    std::function<void(const StepReport&)> on_step{};
+    std::function<void(std::int64_t epochs_done)> on_epoch{};
+    std::function<bool()> should_stop{};  ///< asked after each step
+  };
+
+  /// `schedule.total_steps` is set here. Throws Error when an epoch has no full step.
+  Trainer(Objective& objective, datasets::Loader& loader, AdamW& optimizer, Schedule schedule, TrainerOptions options);
+
+  /// Goes on from position() to the end (true) or until should_stop (false).
+  bool run(const Hooks& hooks);
+
+  const Position& position() const { return position_; }
+  void resume(const Position& position) { position_ = position; }
+  std::int64_t steps_per_epoch() const { return steps_per_epoch_; }
+  std::int64_t total_steps() const { return schedule_.total_steps; }
+  double next_lr() const { return schedule_.at(position_.step); }
+
+ private:
+  Objective& objective_;
+  datasets::Loader& loader_;
+  AdamW& optimizer_;
+  Schedule schedule_;
+  TrainerOptions options_;
+  std::int64_t steps_per_epoch_ = 0;
+  Position position_;
+};
+
+}  // namespace clipself::training
