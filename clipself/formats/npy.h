@@ -7,8 +7,8 @@
 
 namespace clipself::formats {
 
-/// bool, int8..int64, uint8, float16/32/64, little or big endian, C or Fortran order. Throws Error otherwise, for object
-/// arrays and for a size that does not fit the file.
+/// bool, int8..int64, uint8, float16/32/64, little or big endian, C or Fortran order. Throws Error otherwise, for
+/// object arrays and for a size that does not fit the file.
 at::Tensor read_npy(const std::filesystem::path& path);
 
 /// Writes a contiguous little-endian array, atomically. bfloat16 has no NumPy type and is written as float32.

@@ -11,8 +11,8 @@ namespace clipself::formats {
 
 struct StateDict {
   TensorDict tensors;
-  std::string wrapper;                          ///< "state_dict", "module", "model" or "" when the tensors lie at top level
-  bool stripped_module_prefix = false;          ///< every name began with "module."
+  std::string wrapper;                  ///< "state_dict", "module", "model" or "" when the tensors lie at top level
+  bool stripped_module_prefix = false;  ///< every name began with "module."
   std::map<std::string, std::string> metadata;  ///< of a safetensors file
 };
 

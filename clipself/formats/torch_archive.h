@@ -7,7 +7,9 @@
 // Tensors of an uncompressed zip record are views of the memory-mapped file: nothing is copied until somebody writes.
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 
 #include "clipself/formats/tensor_dict.h"
 #include "clipself/formats/value.h"
@@ -18,7 +20,8 @@ namespace clipself::formats {
 Value read_torch_archive(const std::filesystem::path& path);
 
 /// Writes a zip archive that torch.load(path, weights_only=True) reads, atomically. Tensors sharing storage share it in
-/// the file too; non-contiguous tensors keep their strides only when they are dense, otherwise they are made contiguous.
+/// the file too; non-contiguous tensors keep their strides only when they are dense, otherwise they are made
+/// contiguous.
 void write_torch_archive(const std::filesystem::path& path, const Value& value);
 
 /// True when the first bytes look like either torch layout.

@@ -13,8 +13,8 @@
 namespace clipself::formats {
 
 class Value;
-using List = std::vector<Value>;                      ///< list, tuple or set, in order
-using Dict = std::vector<std::pair<Value, Value>>;    ///< dict or OrderedDict, in order of insertion
+using List = std::vector<Value>;                    ///< list, tuple or set, in order
+using Dict = std::vector<std::pair<Value, Value>>;  ///< dict or OrderedDict, in order of insertion
 
 /// None, bool, int, float, str, bytes, list/tuple, dict or tensor. Containers are shared, as they are in Python.
 class Value {

@@ -1,0 +1,59 @@
+// Python pickles, protocols 2 to 5, as data: read by an interpreter that runs no code, written for torch.load.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+
+#include "clipself/formats/value.h"
+
+namespace clipself::formats {
+
+/// A storage as a pickle names it.
+struct StorageRequest {
+  at::ScalarType dtype = at::kByte;  ///< its elements; kByte also for an untyped storage
+  bool typed = true;
+  std::string key;         ///< names the record that holds the data
+  std::int64_t numel = 0;  ///< not negative; numel * element size has been checked to fit 63 bits
+};
+
+/// Where the pickle comes from and what it may refer to.
+struct PickleSource {
+  std::string where;            ///< the file, for messages
+  std::uint64_t file_size = 0;  ///< bounds what a tensor may claim to span
+  /// Gives the storage of at least numel elements; the data may be filled in later. Throws Error when there is none.
+  std::function<at::Storage(const StorageRequest&)> storage;
+};
+
+struct Unpickled {
+  Value value;
+  std::size_t length = 0;  ///< bytes up to and including the STOP opcode
+};
+
+/// Runs the pickle at the start of `program`. Only the globals that tensors and plain containers need are known; any
+/// other is refused by its name. Throws Error for that, for broken or truncated programs, for containers that hold
+/// themselves or nest deeper than 200, and for sizes that the file cannot justify.
+///
+/// What becomes what: set and frozenset a list; OrderedDict, defaultdict and Counter a dict; torch.Size a tuple; a
+/// dtype "torch.float32", a device "cuda:0", a layout "torch.strided" strings; a bare storage a 1-D tensor; a complex
+/// number a 0-dim tensor; a NumPy array a tensor, a NumPy scalar an int, float or bool. requires_grad is not restored.
+Unpickled unpickle(std::span<const std::byte> program, const PickleSource& source);
+
+/// A storage that write_pickle asks a name for: elements [first, first + numel) of the tensor's own storage.
+struct StorageName {
+  std::string key;
+  std::int64_t numel = 0;
+  std::int64_t first = 0;
+};
+
+/// Appends `value` as a protocol 2 pickle. `name` gives the storage of a tensor that is strided, on any device, and
+/// dense. Containers that occur twice are written once and shared. Throws Error for tensors no file can hold and for
+/// containers that hold themselves or nest deeper than 200.
+void write_pickle(const Value& value, const std::string& where,
+                  const std::function<StorageName(const at::Tensor&)>& name, std::string& out);
+
+}  // namespace clipself::formats
