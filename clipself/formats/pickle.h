@@ -43,17 +43,18 @@ struct Unpickled {
 /// number a 0-dim tensor; a NumPy array a tensor, a NumPy scalar an int, float or bool. requires_grad is not restored.
 Unpickled unpickle(std::span<const std::byte> program, const PickleSource& source);
 
-/// A storage that write_pickle asks a name for: elements [first, first + numel) of the tensor's own storage.
-struct StorageName {
-  std::string key;
-  std::int64_t numel = 0;
-  std::int64_t first = 0;
+/// A tensor as the file holds it.
+struct StoredTensor {
+  at::Tensor tensor;       ///< gives type, sizes, strides and offset
+  std::string key;         ///< names its storage
+  std::int64_t numel = 0;  ///< elements of the storage that are in the file
+  std::int64_t first = 0;  ///< elements of the storage before those
 };
+using TensorStore = std::function<StoredTensor(const at::Tensor&)>;
 
-/// Appends `value` as a protocol 2 pickle. `name` gives the storage of a tensor that is strided, on any device, and
-/// dense. Containers that occur twice are written once and shared. Throws Error for tensors no file can hold and for
-/// containers that hold themselves or nest deeper than 200.
-void write_pickle(const Value& value, const std::string& where,
-                  const std::function<StorageName(const at::Tensor&)>& name, std::string& out);
+/// Appends `value` as a protocol 2 pickle; `place` says how each tensor is stored, `where` names the file in messages.
+/// Containers that occur twice are written once and shared. Throws Error for types no file can hold and for containers
+/// that hold themselves or nest deeper than 200.
+void write_pickle(const Value& value, const std::string& where, const TensorStore& place, std::string& out);
 
 }  // namespace clipself::formats

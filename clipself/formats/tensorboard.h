@@ -8,7 +8,9 @@
 
 namespace clipself::formats {
 
-/// Appends scalar events to `folder`/events.out.tfevents.<time>.<host>; every call is on disk when it returns.
+/// Appends scalar events to `folder`/events.out.tfevents.<time>.<host>, which TensorBoard follows while it grows. Every
+/// call has handed its record to the operating system when it returns: it survives however the program ends. Both the
+/// constructor (which makes the folder) and scalar() throw Error when the disk refuses.
 class TensorBoardWriter {
  public:
   explicit TensorBoardWriter(const std::filesystem::path& folder);
@@ -16,6 +18,7 @@ class TensorBoardWriter {
   TensorBoardWriter(TensorBoardWriter&&) noexcept;
   TensorBoardWriter& operator=(TensorBoardWriter&&) noexcept;
 
+  /// Values are stored as 32-bit floats.
   void scalar(const std::string& tag, double value, std::int64_t step);
 
  private:
