@@ -1,10 +1,12 @@
 // clipself: the command-line program. Exit code 0: done; 1: a defect of ours or a failed check; 2: a user's mistake or bad
 // input; 128+n: stopped by signal n after saving.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
 
 #include "cli/commands.h"
+#include "cli/common.h"
 #include "clipself/base/error.h"
 #include "clipself/base/log.h"
 
@@ -32,7 +34,9 @@ int main(int argc, char** argv) {
   cli::add_convert(app);
   cli::add_bench(app);
   try {
-    app.parse(argc, argv);
+    auto arguments = cli::expand_config(app, {argv + 1, argv + argc});
+    std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+    app.parse(arguments);
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version

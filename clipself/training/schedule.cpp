@@ -22,8 +22,10 @@ double Schedule::at(std::int64_t step) const {
     case ScheduleKind::kCosine:
       break;
   }
-  const double part = static_cast<double>(step - warmup_steps) / static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup_steps));
-  return 0.5 * (1.0 + std::cos(std::numbers::pi * std::min(part, 1.0))) * base_lr;
+  const auto length = static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup_steps));
+  const double done = std::min(static_cast<double>(step - warmup_steps), length);
+  // Multiplied before divided, as the original does: near the end 1 + cos magnifies the last bit.
+  return 0.5 * (1.0 + std::cos(std::numbers::pi * done / length)) * base_lr;
 }
 
 ScheduleKind schedule_kind(const std::string& name) {

@@ -19,7 +19,7 @@ namespace clipself::training {
 struct TrainerOptions {
   std::int64_t epochs = 1;
   int accum_freq = 1;  ///< batches whose gradients are averaged into one step
-  std::optional<double> grad_clip_norm;
+  std::optional<double> grad_clip_norm{};
   std::uint64_t seed = 0;
 };
 

@@ -1,0 +1,84 @@
+// What several commands share: flags for models and data, configuration files, tables of settings.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "clipself/datasets/panoptic.h"
+#include "clipself/evaluation/zero_shot.h"
+#include "clipself/models/clip_model.h"
+
+namespace clipself::cli {
+
+/// "fp32" or "bf16" (and open_clip's names for it) as a type. Throws Error for anything else.
+at::ScalarType parse_precision(const std::string& name);
+/// "auto", "cpu", "cuda" or "cuda:1". Throws Error when there is no such device.
+at::Device parse_device(const std::string& name);
+
+/// --model, --pretrained, --precision, --device, --threads, --seed
+struct ModelFlags {
+  std::string model = "EVA02-CLIP-B-16";
+  std::string pretrained;
+  std::string precision = "bf16";
+  std::string device = "auto";
+  int threads = 0;
+  std::uint64_t seed = 0;
+
+  void add_to(CLI::App& app);
+  /// The model on its device with its weights; says so in the log, loudly when they are random.
+  std::shared_ptr<models::ClipModel> load() const;
+};
+
+/// --val-data, --val-image-root, --val-segm-root, --embed-path and how they are read
+struct EvalFlags {
+  std::string data, image_root, segmentation_root, embeddings;
+  int image_size = 1024;
+  int downsample_factor = 0;  ///< 0: the model's patch size
+  int workers = 2;
+  bool image_average_pool = false;
+  bool half_precision_means = false;
+  std::string mask_rule = "bicubic";
+
+  void add_to(CLI::App& app, bool required);
+  bool given() const { return !data.empty(); }
+  void prefix(const std::string& data_root);
+};
+
+/// Everything evaluation reads, checked and opened.
+class Evaluator {
+ public:
+  /// Throws Error when a file is missing or the embeddings do not fit `model` or the categories.
+  Evaluator(const EvalFlags& flags, const models::ClipModel& model);
+  /// With a progress bar; `interrupted` is asked after each image and ends it by an exception when true.
+  evaluation::ZeroShotResult run(models::ClipModel& model, const std::function<bool()>& interrupted = {}) const;
+  const datasets::PanopticDataset& data() const { return *data_; }
+
+ private:
+  std::unique_ptr<datasets::PanopticDataset> data_;
+  at::Tensor embeddings_;
+  evaluation::ZeroShotOptions options_;
+};
+
+/// Thrown out of a long computation after Ctrl-C or SIGTERM.
+struct Interrupted {};
+
+/// `root` in front of a relative path; an empty path stays empty.
+std::string under(const std::string& root, const std::string& path);
+
+/// The arguments with every "--config FILE" of `command` replaced by the file's settings, which later flags override. TOML with
+/// the command's own flag names as keys. Throws Error for an unreadable file or an unknown key.
+std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> arguments);
+
+/// Names and values of all of a command's options in the order they were declared, defaults included.
+std::vector<std::pair<std::string, std::string>> settings_of(const CLI::App& command);
+std::string settings_table(const std::vector<std::pair<std::string, std::string>>& settings);
+std::string settings_json(const std::vector<std::pair<std::string, std::string>>& settings);
+
+/// Peak resident memory of this process in bytes.
+double peak_memory();
+
+}  // namespace clipself::cli

@@ -1,0 +1,168 @@
+// clipself info: what is in a file.
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "clipself/base/error.h"
+#include "clipself/base/file.h"
+#include "clipself/base/progress.h"
+#include "clipself/datasets/annotations.h"
+#include "clipself/formats/image.h"
+#include "clipself/formats/npy.h"
+#include "clipself/formats/safetensors.h"
+#include "clipself/formats/state_dict.h"
+#include "clipself/formats/torch_archive.h"
+#include "clipself/models/weights.h"
+
+namespace clipself::cli {
+namespace {
+
+using formats::TensorDict;
+using formats::Value;
+using Json = nlohmann::ordered_json;
+
+std::string shape_of(const at::Tensor& tensor) {
+  std::string text = "[";
+  for (const auto size : tensor.sizes()) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
+  return text + "]";
+}
+
+// Everything else in an archive beside the tensors by name: settings, counters, the optimizer's size.
+void describe_values(const Value& value, const std::string& path, Json& out) {
+  if (value.is(Value::Kind::kDict)) {
+    std::int64_t tensors = 0;
+    for (const auto& [key, item] : value.as_dict()) {
+      if (item.is(Value::Kind::kTensor)) {
+        ++tensors;
+        continue;
+      }
+      const auto name = key.is(Value::Kind::kString) ? key.as_string() : key.is(Value::Kind::kInt) ? std::to_string(key.as_int()) : key.describe();
+      describe_values(item, path.empty() ? name : path + "." + name, out);
+      if (out.size() > 60) return;
+    }
+    if (tensors > 0) out[path.empty() ? "(top level)" : path] = fmt::format("{} tensors", tensors);
+    return;
+  }
+  if (value.is(Value::Kind::kString)) {
+    out[path] = value.as_string();
+  } else if (value.is(Value::Kind::kInt)) {
+    out[path] = value.as_int();
+  } else if (value.is(Value::Kind::kFloat)) {
+    out[path] = value.as_float();
+  } else if (value.is(Value::Kind::kBool)) {
+    out[path] = value.as_bool();
+  } else if (!value.is(Value::Kind::kTensor)) {
+    out[path] = value.describe();
+  }
+}
+
+Json describe_tensors(const TensorDict& tensors, bool list) {
+  double bytes = 0;
+  std::int64_t numbers = 0;
+  std::map<std::string, std::int64_t> types;
+  Json listed = Json::array();
+  for (const auto& item : tensors) {
+    const auto& tensor = item.value();
+    bytes += static_cast<double>(tensor.nbytes());
+    numbers += tensor.numel();
+    ++types[c10::toString(tensor.scalar_type())];
+    if (list) listed.push_back({{"name", item.key()}, {"shape", shape_of(tensor)}, {"type", c10::toString(tensor.scalar_type())}});
+  }
+  Json out = {{"tensors", tensors.size()}, {"numbers", numbers}, {"bytes", format_bytes(bytes)}, {"types", types}};
+  const auto models = models::fitting_models(tensors);
+  out["fits"] = models.empty() ? Json("no built-in model") : Json(models);
+  if (list) out["list"] = std::move(listed);
+  return out;
+}
+
+Json describe_annotations(const std::filesystem::path& path) {
+  // A panoptic file keeps its segments inside its annotations; which of the two a JSON is shows when it is read.
+  try {
+    const auto index = datasets::read_coco_panoptic(path);
+    std::int64_t things = 0;
+    for (const auto& category : index.categories) things += category.is_thing ? 1 : 0;
+    return {{"format", "COCO panoptic"}, {"images", index.images.size()}, {"segments", index.annotation_count()},
+            {"categories", index.categories.size()}, {"thing categories", things}};
+  } catch (const Error&) {
+    const auto index = datasets::read_coco(path);
+    return {{"format", "COCO or LVIS annotations"}, {"images", index.images.size()}, {"annotations", index.annotation_count()},
+            {"categories", index.categories.size()}, {"first image", index.images.front().file_name}};
+  }
+}
+
+Json describe(const std::filesystem::path& path, bool list) {
+  const MappedFile file(path);
+  const auto text = file.text();
+  Json out = {{"file", path.string()}, {"size", format_bytes(static_cast<double>(file.size()))}};
+  if (formats::looks_like_torch_archive(file.bytes())) {
+    out["format"] = "torch archive";
+    Json values = Json::object();
+    describe_values(formats::read_torch_archive(path), "", values);
+    const auto state = formats::read_state_dict(path);
+    out["weights in"] = state.wrapper.empty() ? "top level" : state.wrapper;
+    out.update(describe_tensors(state.tensors, list));
+    if (!values.empty()) out["also holds"] = values;
+  } else if (text.starts_with("\x93NUMPY")) {
+    const auto array = formats::read_npy(path);
+    out.update(Json{{"format", "NumPy array"}, {"shape", shape_of(array)}, {"type", c10::toString(array.scalar_type())}});
+  } else if (text.starts_with("\x89PNG") || text.starts_with("\xff\xd8")) {
+    const auto image = formats::read_image(path);
+    out.update(Json{{"format", text.starts_with("\x89PNG") ? "PNG image" : "JPEG image"}, {"mode", formats::name(image.mode)},
+                    {"width", image.width}, {"height", image.height}});
+  } else if (const auto first = text.find_first_not_of(" \t\r\n"); first != std::string_view::npos && (text[first] == '{' || text[first] == '[')) {
+    out.update(describe_annotations(path));
+  } else if (path.extension() == ".safetensors" || (text.size() > 9 && text[8] == '{')) {
+    const auto read = formats::read_safetensors(path);
+    out["format"] = "safetensors";
+    out.update(describe_tensors(read.tensors, list));
+    if (!read.metadata.empty()) out["metadata"] = read.metadata;
+  } else {
+    throw Error({.doing = "reading", .where = path.string(), .found = "an unknown kind of file",
+                 .expected = "a torch archive, safetensors, .npy, JPEG, PNG, or COCO-format JSON"});
+  }
+  return out;
+}
+
+void print(const Json& value, int indent) {
+  for (const auto& [key, item] : value.items()) {
+    if (key == "list") continue;
+    if (item.is_object()) {
+      fmt::print("{:{}}{}\n", "", indent, key + ":");
+      print(item, indent + 2);
+    } else {
+      fmt::print("{:{}}{:<18} {}\n", "", indent, key, item.is_string() ? item.get<std::string>() : item.dump());
+    }
+  }
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  struct Flags {
+    std::string file;
+    bool json = false, tensors = false;
+  };
+  auto* sub = app.add_subcommand("info", "Tell what is in a checkpoint or data file");
+  auto flags = std::make_shared<Flags>();
+  sub->add_option("FILE", flags->file, "A .pt, .pth, .safetensors, .npy, .json, .jpg or .png file")->required();
+  sub->add_flag("--tensors", flags->tensors, "List every tensor");
+  sub->add_flag("--json", flags->json, "Print JSON");
+  sub->callback([flags] {
+    require_file(flags->file, "clipself info");
+    const auto description = describe(flags->file, flags->tensors);
+    if (flags->json) {
+      fmt::print("{}\n", description.dump(2));
+      return;
+    }
+    print(description, 0);
+    if (!description.contains("list")) return;
+    for (const auto& tensor : description["list"]) {
+      fmt::print("  {:<60} {:<20} {}\n", tensor["name"].get<std::string>(), tensor["shape"].get<std::string>(), tensor["type"].get<std::string>());
+    }
+  });
+}
+
+}  // namespace clipself::cli

@@ -1,0 +1,307 @@
+#include "cli/train_run.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cli/commands.h"
+#include "cli/train_meter.h"
+#include "clipself/base/error.h"
+#include "clipself/base/file.h"
+#include "clipself/base/log.h"
+#include "clipself/base/progress.h"
+#include "clipself/models/weights.h"
+
+namespace clipself::cli {
+namespace fs = std::filesystem;
+
+TrainRun::TrainRun(TrainFlags flags, Settings settings) : flags_(std::move(flags)), settings_(std::move(settings)) {
+  flags_.train_data = under(flags_.data_root, flags_.train_data);
+  flags_.train_image_root = under(flags_.data_root, flags_.train_image_root);
+  flags_.validation.prefix(flags_.data_root);
+  check_flags();
+  if (!flags_.resume.empty() && flags_.resume != "latest") {
+    require_file(flags_.resume, "--resume");
+    resumed_ = training::read_checkpoint(flags_.resume);
+    if (flags_.name.empty()) flags_.name = resumed_->name;
+  }
+  open_data();
+  build_model();
+  open_folder();
+}
+
+TrainRun::~TrainRun() = default;
+
+void TrainRun::check_flags() {
+  const auto config = models::model_config(flags_.model.model);
+  parse_precision(flags_.model.precision);
+  if (flags_.validation.image_size % config.vision.patch_size != 0) {
+    throw Error({.doing = "--det-image-size", .where = std::to_string(flags_.validation.image_size), .found = "no multiple of the patch size",
+                 .expected = "a multiple of " + std::to_string(config.vision.patch_size)});
+  }
+  if (flags_.min_size > flags_.max_size) {
+    throw Error({.doing = "--min-size", .where = fmt::format("{}", flags_.min_size), .found = "more than --max-size", .expected = "less"});
+  }
+  if (flags_.lr_scheduler == "const-cooldown" && (flags_.epochs_cooldown < 1 || flags_.epochs_cooldown > flags_.epochs)) {
+    throw Error({.doing = "--epochs-cooldown", .where = std::to_string(flags_.epochs_cooldown),
+                 .found = "no part of the run", .expected = "1 to --epochs with --lr-scheduler const-cooldown"});
+  }
+  if (flags_.resume == "latest" && flags_.name.empty()) {
+    throw Error({.doing = "--resume latest", .found = "no --name", .expected = "the name of the experiment to go on with"});
+  }
+}
+
+void TrainRun::open_data() {
+  const bool folder = fs::is_directory(flags_.train_data);
+  if (!folder) {
+    require_file(flags_.train_data, "--train-data");
+    require_folder(flags_.train_image_root, "--train-image-root");
+  }
+  const bool grid = flags_.dataset_type == "grid_distill";
+  if (folder && !grid) {
+    throw Error({.doing = "--train-data", .where = flags_.train_data, .found = "a folder, which has no boxes",
+                 .expected = "a COCO-format JSON with --dataset-type proposals_distill"});
+  }
+  spdlog::info("indexing {}", flags_.train_data);
+  auto index = folder ? datasets::read_image_folder(flags_.train_data) : datasets::read_coco(flags_.train_data);
+  if (!grid && index.annotation_count() == 0) {
+    throw Error({.doing = "--train-data", .where = flags_.train_data, .found = "no annotations", .expected = "boxes to distill with proposals_distill"});
+  }
+  spdlog::info("{} images, {} annotations", index.images.size(), index.annotation_count());
+  datasets::DistillOptions options;
+  options.regions = grid ? datasets::RegionKind::kGrid : datasets::RegionKind::kProposals;
+  options.image_size = flags_.validation.image_size;
+  options.crop_size = models::model_config(flags_.model.model).vision.image_size;
+  options.max_split = flags_.max_split;
+  options.grid_crop_scale = flags_.crop_scale > 0 ? flags_.crop_scale : 1.0;
+  options.proposals = {.max_boxes = flags_.max_boxes, .min_size = flags_.min_size, .max_size = flags_.max_size,
+                       .crop_scale = flags_.crop_scale > 0 ? flags_.crop_scale : 1.5};
+  options.train_ratio = flags_.train_ratio;
+  options.seed = flags_.model.seed;
+  options.apply_exif_orientation = flags_.exif_orientation;
+  dataset_ = std::make_shared<datasets::DistillDataset>(std::move(index), folder ? flags_.train_data : flags_.train_image_root, options);
+  datasets::LoaderOptions loading;
+  loading.batch_size = flags_.batch_size;
+  loading.workers = flags_.validation.workers;
+  loading.seed = flags_.model.seed;
+  loading.max_unreadable = flags_.max_unreadable;
+  loader_ = std::make_unique<datasets::Loader>(dataset_, loading);
+}
+
+void TrainRun::build_model() {
+  const auto type = parse_precision(flags_.model.precision);
+  student_ = flags_.model.load();
+  const auto& config = student_->config();
+  teacher_ = std::make_shared<models::ClipModel>(config, /*with_text=*/false);
+  teacher_->to(student_->logit_scale().device());
+  models::load_weights(*teacher_, student_->state(), "the student");
+  teacher_->freeze(type);
+  student_->lock_image_tower(flags_.unlocked_groups);
+  student_->visual().set_compute_type(type);
+  student_->visual().set_grad_checkpointing(flags_.grad_checkpointing);
+  if (flags_.validation.given()) evaluator_ = std::make_unique<Evaluator>(flags_.validation, *student_);
+
+  const auto parameters = student_->trainable();
+  if (parameters.size() < 2) {
+    throw Error({.doing = "--lock-image-unlocked-groups", .where = std::to_string(flags_.unlocked_groups), .found = "nothing to train",
+                 .expected = fmt::format("1 to {} blocks", config.vision.layers)});
+  }
+  for (const auto& [name, tensor] : parameters) start_.insert(name, tensor.detach().clone());
+  objective_ = std::make_unique<distillation::ClipSelf>(student_, teacher_, distillation::ClipSelfOptions{.multiscale = flags_.multiscale});
+  optimizer_ = std::make_unique<training::AdamW>(
+      parameters, training::AdamWOptions{.beta1 = flags_.beta1, .beta2 = flags_.beta2, .eps = flags_.eps, .weight_decay = flags_.wd});
+  training::Schedule schedule{.kind = training::schedule_kind(flags_.lr_scheduler), .base_lr = flags_.lr, .warmup_steps = flags_.warmup,
+                              .cooldown_power = flags_.lr_cooldown_power, .cooldown_end_lr = flags_.lr_cooldown_end};
+  schedule.cooldown_steps = loader_->batches_per_epoch() / flags_.accum_freq * flags_.epochs_cooldown;
+  training::TrainerOptions options{.epochs = flags_.epochs, .accum_freq = flags_.accum_freq, .seed = flags_.model.seed};
+  if (flags_.grad_clip_norm > 0) options.grad_clip_norm = flags_.grad_clip_norm;
+  trainer_ = std::make_unique<training::Trainer>(*objective_, *loader_, *optimizer_, schedule, options);
+}
+
+void TrainRun::open_folder() {
+  if (flags_.name.empty()) {
+    const auto now = fmt::localtime(std::time(nullptr));
+    flags_.name = fmt::format("{:%Y_%m_%d-%H_%M_%S}-model_{}-lr_{}-b_{}-p_{}", now, fs::path(flags_.model.model).stem().string(), flags_.lr,
+                              flags_.batch_size, flags_.model.precision);
+  }
+  folder_ = fs::path(flags_.logs) / flags_.name;
+  checkpoints_ = folder_ / "checkpoints";
+  if (flags_.resume == "latest") resumed_ = training::read_checkpoint(training::latest_checkpoint(checkpoints_));
+  if (!resumed_ && fs::exists(folder_ / "out.log")) {
+    throw Error({.doing = "--name", .where = flags_.name, .found = "an experiment of that name in " + flags_.logs, .expected = "a new name",
+                 .hint = "--resume latest goes on with it"});
+  }
+  if (resumed_) resume_from(*resumed_);
+  require_writable_folder(checkpoints_);
+  add_log_file(folder_ / "out.log");
+  write_text(folder_ / "settings.json", settings_json(settings_) + "\n");
+  tensorboard_ = std::make_unique<formats::TensorBoardWriter>(folder_ / "tensorboard");
+  meter_ = std::make_unique<TrainMeter>(folder_ / "metrics.jsonl", *tensorboard_, trainer_->total_steps(), trainer_->position().step,
+                                        flags_.log_every);
+}
+
+void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
+  if (checkpoint.start_fingerprint != training::fingerprint(start_)) {
+    throw Error({.doing = "--resume", .where = checkpoint.name, .found = "a run that began from other weights or trained other layers",
+                 .expected = "the same --model, --pretrained, --seed and --lock-image-unlocked-groups"});
+  }
+  for (const auto& [name, value] : settings_) {
+    static const std::set<std::string> kFree = {"epochs", "logs", "name", "resume", "workers", "threads", "log-every-n-steps", "save-frequency",
+                                                "save-every-n-steps", "zeroshot-frequency", "device"};
+    const auto before = nlohmann::json::parse(checkpoint.settings, nullptr, false);
+    if (!kFree.contains(name) && before.contains(name) && before[name] != value) {
+      spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name, before[name].get<std::string>(), value);
+    }
+  }
+  const at::NoGradGuard no_grad;
+  for (auto& [name, parameter] : student_->trainable()) {
+    const auto* saved = checkpoint.parameters.find(name);
+    if (saved == nullptr || saved->sizes() != parameter.sizes()) {
+      throw Error({.doing = "--resume", .where = name, .found = "no such parameter in the checkpoint"});
+    }
+    parameter.copy_(*saved);
+  }
+  optimizer_->load_state_dict(checkpoint.optimizer);
+  trainer_->resume(checkpoint.position);
+}
+
+double TrainRun::estimated_memory() const {
+  const auto& vision = student_->config().vision;
+  const double bytes = parse_precision(flags_.model.precision) == at::kFloat ? 4.0 : 2.0;
+  double all = 0, trained = 0, teacher = 0;
+  for (const auto& parameter : student_->parameters()) all += 4.0 * static_cast<double>(parameter.numel());
+  for (const auto& [name, parameter] : student_->trainable()) trained += 4.0 * static_cast<double>(parameter.numel());
+  for (const auto& parameter : teacher_->parameters()) teacher += static_cast<double>(parameter.nbytes());
+  // What a block keeps for its backward pass, in numbers a token: 9 of the width, 5 of the MLP's; all of it only for trained blocks.
+  const double side = static_cast<double>(flags_.validation.image_size) / vision.patch_size;
+  const double tokens = (side * side + 1) * flags_.batch_size;
+  const double per_block = tokens * (9.0 * vision.width + 5.0 * vision.mlp_width()) * bytes;
+  const double blocks = std::min(flags_.unlocked_groups, vision.layers);
+  const double activations = flags_.grad_checkpointing ? per_block + blocks * tokens * vision.width * bytes : blocks * per_block;
+  // Gradients, two moments and the start weights beside each trained parameter; a fixed part for the program and its libraries.
+  return all + 4.0 * trained + teacher + activations + 0.4e9;
+}
+
+void TrainRun::print_plan() const {
+  std::int64_t all = 0, trained = 0;
+  for (const auto& parameter : student_->parameters()) all += parameter.numel();
+  for (const auto& [name, parameter] : student_->trainable()) trained += parameter.numel();
+  spdlog::info("settings\n{}", settings_table(settings_));
+  spdlog::info("{}: {:.1f} M parameters, {:.1f} M trained ({} of {} blocks)", student_->config().name, static_cast<double>(all) / 1e6,
+               static_cast<double>(trained) / 1e6, std::min(flags_.unlocked_groups, student_->config().vision.layers),
+               student_->config().vision.layers);
+  spdlog::info("{} images, {} steps an epoch of {} images, {} steps in all, on {}", dataset_->size(), trainer_->steps_per_epoch(),
+               flags_.batch_size * flags_.accum_freq, trainer_->total_steps(), student_->logit_scale().device().str());
+  spdlog::info("memory about {} (estimate)", format_bytes(estimated_memory()));
+  spdlog::info("experiment in {}", folder_.string());
+}
+
+void TrainRun::run() {
+  print_plan();
+  try {
+    if (resumed_) {
+      const auto& at = trainer_->position();
+      spdlog::info("resumed at step {} (epoch {}, batch {})", at.step, at.epoch, at.batch);
+    } else {
+      evaluate(0);
+    }
+    training::Trainer::Hooks hooks;
+    hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
+    hooks.on_epoch = [this](std::int64_t done) { on_epoch(done); };
+    hooks.should_stop = [this] { return stop_.signal() != 0; };
+    if (!trainer_->run(hooks)) throw Interrupted{};
+  } catch (const Interrupted&) {
+    meter_->clear();
+    save_step();
+    spdlog::warn("stopped by signal {} after step {}; go on with: clipself train <the same flags> --name {} --resume latest", stop_.signal(),
+                 trainer_->position().step, flags_.name);
+    throw ExitCode{128 + stop_.signal()};
+  }
+  if (loader_->unreadable() > 0) spdlog::warn("{} images could not be read and were replaced", loader_->unreadable());
+  spdlog::info("done: {} steps; peak memory {}", trainer_->position().step, format_bytes(peak_memory()));
+}
+
+void TrainRun::on_step(const training::StepReport& report) {
+  meter_->step(report);
+  const bool due = flags_.save_every_steps > 0 && trainer_->position().step % flags_.save_every_steps == 0;
+  if (due) save_step();
+}
+
+void TrainRun::on_epoch(std::int64_t epochs_done) {
+  meter_->clear();
+  const bool last = epochs_done == flags_.epochs;
+  if (last || (flags_.save_frequency > 0 && epochs_done % flags_.save_frequency == 0)) {
+    save(checkpoints_ / fmt::format("epoch_{}.pt", epochs_done));
+  }
+  evaluate(epochs_done);
+}
+
+// Weights swapped in for an evaluation, and back whatever happens in it.
+class SwappedWeights {
+ public:
+  SwappedWeights(models::ClipModel& model, const formats::TensorDict& weights) : parameters_(model.trainable()) {
+    const at::NoGradGuard no_grad;
+    for (auto& [name, parameter] : parameters_) {
+      kept_.push_back(parameter.detach().clone());
+      parameter.copy_(*weights.find(name));
+    }
+  }
+  ~SwappedWeights() {
+    const at::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < parameters_.size(); ++i) parameters_[i].second.copy_(kept_[i]);
+  }
+  SwappedWeights(const SwappedWeights&) = delete;
+  SwappedWeights& operator=(const SwappedWeights&) = delete;
+
+ private:
+  std::vector<std::pair<std::string, at::Tensor>> parameters_;
+  std::vector<at::Tensor> kept_;
+};
+
+formats::TensorDict TrainRun::averaged_state() {
+  formats::TensorDict trained;
+  for (const auto& [name, parameter] : student_->trainable()) trained.insert(name, parameter.detach());
+  return distillation::ensemble(trained, start_, flags_.alpha);
+}
+
+void TrainRun::evaluate(std::int64_t epochs_done) {
+  if (!evaluator_ || flags_.zeroshot_frequency == 0) return;
+  if (epochs_done % flags_.zeroshot_frequency != 0 && epochs_done != flags_.epochs) return;
+  spdlog::info("evaluating after {} epochs, weights {:g} x student + {:g} x teacher", epochs_done, flags_.alpha, 1.0 - flags_.alpha);
+  const SwappedWeights swapped(*student_, averaged_state());
+  const auto result = evaluator_->run(*student_, [this] { return stop_.signal() != 0; });
+  spdlog::info("zero-shot classification after {} epochs\n{}", epochs_done, evaluation::report_table(result, /*per_class=*/false));
+  meter_->evaluation(epochs_done, trainer_->position().step, result.metrics);
+}
+
+void TrainRun::save(const fs::path& file) {
+  training::Checkpoint checkpoint;
+  checkpoint.position = trainer_->position();
+  checkpoint.name = flags_.name;
+  const auto averaged = averaged_state();
+  for (const auto& item : student_->state()) {
+    const auto* trained = averaged.find(item.key());
+    checkpoint.state_dict.insert(item.key(), trained != nullptr ? *trained : item.value());
+  }
+  for (const auto& [name, parameter] : student_->trainable()) checkpoint.parameters.insert(name, parameter.detach());
+  checkpoint.optimizer = optimizer_->state_dict(trainer_->next_lr());
+  checkpoint.start_fingerprint = training::fingerprint(start_);
+  checkpoint.settings = settings_json(settings_);
+  training::write_checkpoint(file, checkpoint);
+  spdlog::info("saved {}", file.string());
+}
+
+void TrainRun::save_step() {
+  meter_->clear();
+  const auto file = checkpoints_ / fmt::format("step_{}.pt", trainer_->position().step);
+  save(file);
+  // The one before has served its purpose only now that this one is safe on disk.
+  if (!last_step_file_.empty() && last_step_file_ != file) fs::remove(last_step_file_);
+  last_step_file_ = file;
+}
+
+}  // namespace clipself::cli
