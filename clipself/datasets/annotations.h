@@ -30,10 +30,11 @@ struct ImageRecord {
 struct Annotation {
   std::int64_t id = 0;  ///< panoptic: the segment's id (colour)
   std::int64_t category_id = 0;
-  std::array<double, 4> bbox{};  ///< x, y, width, height in pixels
+  std::array<double, 4> bbox{};  ///< x, y, width, height in pixels; NaN when the file gives none
   double area = 0;
   bool is_crowd = false;
   float score = 1.0F;  ///< proposals
+  bool has_bbox() const { return bbox[0] == bbox[0]; }
 };
 
 /// Images in file order with their annotations in file order; categories in file order.
@@ -46,21 +47,31 @@ class AnnotationIndex {
   std::size_t annotation_count() const { return annotations_.size(); }
   /// Position among the categories sorted by id, the label of the original's cat_id2label. Throws Error for an unknown id.
   int label_of(std::int64_t category_id) const;
+  /// The category of that id, or null.
+  const Category* find_category(std::int64_t category_id) const;
   /// Categories by label, that is sorted by id.
   std::vector<Category> categories_by_label() const;
 
  private:
   friend class AnnotationIndexBuilder;
-  std::vector<Annotation> annotations_;  ///< grouped by image
-  std::vector<std::size_t> first_;       ///< images.size() + 1 offsets into annotations_
+  std::vector<Annotation> annotations_;     ///< grouped by image
+  std::vector<std::size_t> first_;          ///< images.size() + 1 offsets into annotations_
+  std::vector<std::size_t> sorted_labels_;  ///< positions in `categories`, sorted by id
 };
 
-/// COCO or LVIS instances, proposals, region-text files; also image lists without annotations. Throws Error naming the
-/// key and the entry when something required is missing or of the wrong type, or when there are no images.
+/// COCO or LVIS instances, proposals, region-text files; also image lists without annotations. Keys may come in any
+/// order, unknown ones are skipped. An image needs `id` and `file_name` or `coco_url`, an annotation `image_id`, a category
+/// `id`; everything else is optional. Of images or categories with the same id the last one counts, in the first one's
+/// place. Throws Error naming the key and the entry when something required is missing or of the wrong type, when an
+/// annotation belongs to no image, or when there are no images.
 AnnotationIndex read_coco(const std::filesystem::path& path);
 /// COCO panoptic. Every segment's category must be known, and carry `isthing`.
 AnnotationIndex read_coco_panoptic(const std::filesystem::path& path);
-/// Every .jpg, .jpeg and .png below `folder`, sorted by path; ids count from 0. Throws Error when there are none.
+/// Every .jpg, .jpeg and .png (in any case) below `folder`, sorted by path; ids count from 0. Links to files are followed,
+/// links to folders are not. Throws Error when there are none.
 AnnotationIndex read_image_folder(const std::filesystem::path& folder);
+
+/// root / name, for a name found in a file. Throws Error when it is absolute, empty or leads out of the root by "..".
+std::filesystem::path resolve_below(const std::filesystem::path& root, const std::string& name);
 
 }  // namespace clipself::datasets

@@ -11,6 +11,7 @@
 #include "clipself/base/random.h"
 #include "clipself/datasets/annotations.h"
 #include "clipself/datasets/regions.h"
+#include "clipself/formats/image.h"
 
 namespace clipself::datasets {
 
@@ -19,7 +20,7 @@ struct Sample {
   std::int64_t image_id = 0;
   at::Tensor image;   ///< uint8 (3, S, S): the whole picture, longer side S, padded right and bottom
   at::Tensor boxes;   ///< float (max_boxes, 4 + k + 1): x0 y0 x1 y1 in 0..1 of the padded square, k labels, valid (0 or 1)
-  at::Tensor crops;   ///< uint8 (n_valid, 3, c, c): the teacher's views of the valid rows, in row order
+  at::Tensor crops;   ///< uint8 (n_valid, 3, c, c): the teacher's views of the valid rows, in row order; (0, 3, c, c) of labelled boxes
 };
 
 /// Several samples together.
@@ -32,7 +33,7 @@ struct Batch {
 };
 Batch collate(std::vector<Sample> samples);
 
-/// A sample depends on (seed, epoch, index) alone, all three inside `rng`.
+/// A sample depends on (seed, epoch, index) alone, all three inside `rng`. get() is called from several threads.
 class Dataset {
  public:
   virtual ~Dataset() = default;
@@ -41,7 +42,8 @@ class Dataset {
   virtual Sample get(std::int64_t index, Rng& rng) const = 0;
 };
 
-enum class RegionKind { kGrid, kProposals };
+/// kLabelled: boxes with their category's label and no crops (RegionCLIP); images without annotations are left out.
+enum class RegionKind { kGrid, kProposals, kLabelled };
 
 struct DistillOptions {
   RegionKind regions = RegionKind::kGrid;
@@ -58,6 +60,7 @@ struct DistillOptions {
 /// The data set of CLIPSelf: images of an index, regions by grid or from its annotations.
 class DistillDataset : public Dataset {
  public:
+  /// Throws Error for options out of range, and when regions come from annotations that have no bbox or an unknown category.
   DistillDataset(AnnotationIndex index, std::filesystem::path image_root, DistillOptions options);
   std::int64_t size() const override;
   Sample get(std::int64_t index, Rng& rng) const override;
@@ -67,11 +70,13 @@ class DistillDataset : public Dataset {
   AnnotationIndex index_;
   std::filesystem::path image_root_;
   DistillOptions options_;
-  std::vector<std::size_t> chosen_;
+  std::vector<std::size_t> chosen_;  ///< positions in index_.images
   std::vector<GridChoice> choices_;
 };
 
-/// The sample of an image and its regions: what DistillDataset::get does once it has drawn them.
-Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size, int crop_size);
+/// The sample of an image and its regions: what DistillDataset::get does once it has drawn them. Without labels (k = 0)
+/// crops are made, with labels (k = 1) they are not.
+Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size, int crop_size,
+                   bool labelled = false);
 
 }  // namespace clipself::datasets

@@ -1,8 +1,9 @@
-// Which parts of an image are distilled: a grid of patches, or proposals.
+// Which parts of an image are trained on: a grid of patches, proposals, or labelled boxes.
 #pragma once
 
 #include <torch/torch.h>
 
+#include <array>
 #include <span>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Region {
   int row = 0;    ///< its row in the original's fixed-size box table (a filtered proposal leaves its row empty)
   ops::Box box;   ///< pooled from the student's dense map
   ops::Box crop;  ///< shown to the teacher
+  int label = 0;  ///< labelled boxes only
 };
 
 struct GridChoice {
@@ -40,9 +42,16 @@ struct ProposalOptions {
   double max_size = 1024;
   double crop_scale = 1.5;  ///< the teacher's crop is the box enlarged by this about its centre, and clipped
 };
-/// The annotations order[0], order[1], ... (at most max_boxes looked at); when none passes, the top-left quarter.
+/// The annotations order[0], order[1], ... (at most max_boxes looked at); when none passes, the top-left quarter. A box
+/// whose enlarged crop lies outside the image is left out like one of the wrong size (the original raises).
 std::vector<Region> proposal_regions(int width, int height, std::span<const Annotation> annotations,
                                      const ProposalOptions& options, std::span<const int> order);
+
+/// The image's first max_boxes annotations (boxes of any size) with their labels; `crop` is the box.
+std::vector<Region> labelled_regions(const AnnotationIndex& index, std::size_t image, int max_boxes);
+
+/// A box in 0..1 of the padded square: float32(corner) * float32(scale) / float32(image_size), as the original rounds.
+std::array<float, 4> normalized_box(const ops::Box& box, double scale, int image_size);
 
 /// 0, 1, ..., n-1 shuffled.
 std::vector<int> random_order(int n, Rng& rng);

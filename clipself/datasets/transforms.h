@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <array>
+#include <cstdint>
 
 #include "clipself/formats/image.h"
 #include "clipself/ops/image_resize.h"
@@ -22,11 +23,13 @@ formats::Image resize_longest(const formats::Image& image, int size);
 /// The factor resize_longest applies to box coordinates: min(size / width, size / height).
 double longest_scale(int width, int height, int size);
 /// Crop, longer side to `size`, padding shared by both sides (left and top get the smaller half), RGB. A crop so thin that
-/// a side rounds to zero is resized to one pixel (the original raises).
+/// a side rounds to zero, in the image or after resizing, gets one pixel (the original raises).
 formats::Image crop_and_resize(const formats::Image& image, const ops::Box& box, int size);
 
 /// RGB image as a uint8 tensor (3, H, W).
 at::Tensor to_tensor(const formats::Image& rgb);
+/// The same into memory that holds 3 * H * W bytes.
+void write_planes(const formats::Image& rgb, std::uint8_t* out);
 /// (x / 255 - mean) / std of a uint8 tensor (..., 3, H, W), in float32, on the tensor's device.
 at::Tensor normalize(const at::Tensor& pixels, const Normalization& normalization);
 
@@ -35,7 +38,8 @@ enum class MaskRule {
   kBicubic,           ///< the paper's code under torchvision <= 0.16: bicubic without antialiasing, then > 0 (default)
   kBicubicAntialias,  ///< the same code under torchvision >= 0.17, where antialiasing became the default
 };
-/// bool (H, W) -> float (size, size): longer side to `size`, padded right and bottom with 0. Not thresholded.
+/// bool or uint8 (H, W) on the CPU -> float (size, size): longer side to `size` (at least 1 the shorter), padded right and
+/// bottom with 0. Not thresholded.
 at::Tensor resize_mask(const at::Tensor& mask, int size, MaskRule rule = MaskRule::kBicubic);
 
 }  // namespace clipself::datasets

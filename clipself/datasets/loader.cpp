@@ -1,0 +1,194 @@
+#include "clipself/datasets/loader.h"
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <future>
+#include <numeric>
+#include <vector>
+
+#include "clipself/base/error.h"
+#include "clipself/base/log.h"
+#include "clipself/base/thread_pool.h"
+
+namespace clipself::datasets {
+namespace {
+
+// The order of an epoch is drawn from the stream of an index no data set has.
+constexpr std::uint64_t kOrderStream = ~std::uint64_t{0};
+
+/// A sample, and which images were tried before it in vain.
+struct Loaded {
+  Sample sample;
+  struct Failure {
+    std::int64_t index;
+    std::string message;
+  };
+  std::vector<Failure> failures;
+  bool found = false;
+};
+
+template <typename Number>
+void require(bool holds, const char* what, Number found, const std::string& expected) {
+  if (holds) return;
+  throw Error({.doing = "setting up the loader", .where = what, .found = std::to_string(found), .expected = expected});
+}
+
+}  // namespace
+
+struct Loader::State {
+  std::shared_ptr<const Dataset> dataset;
+  LoaderOptions options;
+  std::int64_t size = 0;
+  std::int64_t limit = 0;  // unreadable images that are put up with
+
+  std::shared_ptr<const std::vector<std::int64_t>> order;
+  std::int64_t epoch = 0;
+  std::int64_t next_to_submit = 0;
+  std::set<std::int64_t> unreadable;
+
+  using Pending = std::vector<std::future<Loaded>>;
+  std::deque<Pending> pending;
+  std::shared_ptr<std::atomic<bool>> cancelled;
+  std::unique_ptr<ThreadPool> pool;  // last: its threads stop before what they use goes away
+
+  // Positions of the epoch's order that are this process's: rank, rank + world_size, ...
+  std::int64_t own_samples() const {
+    if (options.drop_last) return size / options.world_size;
+    return (size - options.rank + options.world_size - 1) / options.world_size;
+  }
+  std::int64_t batches() const {
+    const std::int64_t own = own_samples();
+    return options.drop_last ? own / options.batch_size : (own + options.batch_size - 1) / options.batch_size;
+  }
+
+  static Loaded load(const Dataset& dataset, const std::vector<std::int64_t>& order, std::uint64_t seed,
+                     std::int64_t epoch, std::int64_t position, std::int64_t attempts) {
+    Loaded loaded;
+    const auto size = static_cast<std::int64_t>(order.size());
+    for (std::int64_t i = 0; i < std::min(attempts, size); ++i) {
+      const std::int64_t index = order[static_cast<std::size_t>((position + i) % size)];
+      Rng rng(seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(index));
+      try {
+        loaded.sample = dataset.get(index, rng);
+        loaded.found = true;
+        return loaded;
+      } catch (const Error& error) {
+        loaded.failures.push_back({index, error.what()});
+      }
+    }
+    return loaded;
+  }
+
+  std::vector<std::int64_t> positions_of(std::int64_t batch) const {
+    std::vector<std::int64_t> positions;
+    const std::int64_t begin = batch * options.batch_size;
+    const std::int64_t end = std::min(begin + options.batch_size, own_samples());
+    for (std::int64_t i = begin; i < end; ++i) positions.push_back(options.rank + i * options.world_size);
+    return positions;
+  }
+
+  void submit_ahead() {
+    const auto wanted = static_cast<std::size_t>(std::max(options.prefetch, 1));
+    while (pending.size() < wanted && next_to_submit < batches()) {
+      Pending batch;
+      for (const std::int64_t position : positions_of(next_to_submit)) {
+        batch.push_back(pool->submit([data = dataset, order = order, seed = options.seed, epoch = epoch, position,
+                                      attempts = limit + 1, cancelled = cancelled] {
+          if (cancelled->load(std::memory_order_relaxed)) return Loaded{};
+          return load(*data, *order, seed, epoch, position, attempts);
+        }));
+      }
+      pending.push_back(std::move(batch));
+      ++next_to_submit;
+    }
+  }
+
+  void drop_pending() {
+    if (cancelled) cancelled->store(true, std::memory_order_relaxed);
+    pending.clear();
+  }
+
+  // Failures are counted here, batch by batch, so that what is logged and when the run stops does not depend on threads.
+  Sample accept(Loaded loaded) {
+    for (const auto& failure : loaded.failures) {
+      if (!unreadable.insert(failure.index).second) continue;
+      spdlog::warn("unreadable image left out: {}", failure.message);
+      if (static_cast<std::int64_t>(unreadable.size()) > limit) {
+        throw Error({.doing = "loading training images",
+                     .found = std::to_string(unreadable.size()) + " unreadable ones of " + std::to_string(size) +
+                              ", the last: " + failure.message,
+                     .expected = "at most " + std::to_string(limit)});
+      }
+    }
+    if (!loaded.found) {
+      throw Error({.doing = "loading training images",
+                   .found = loaded.failures.empty() ? "none" : "no readable one, the last: " + loaded.failures.back().message});
+    }
+    return std::move(loaded.sample);
+  }
+};
+
+Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) : state_(std::make_unique<State>()) {
+  State& state = *state_;
+  state.dataset = std::move(dataset);
+  state.options = options;
+  state.size = state.dataset->size();
+  require(options.batch_size >= 1, "batch size", options.batch_size, "at least 1");
+  require(options.workers >= 0, "workers", options.workers, "at least 0");
+  require(options.world_size >= 1, "world size", options.world_size, "at least 1");
+  require(options.rank >= 0 && options.rank < options.world_size, "rank", options.rank,
+          "0 to " + std::to_string(options.world_size - 1));
+  require(options.max_unreadable >= 0 && options.max_unreadable <= 1, "unreadable images allowed",
+          options.max_unreadable, "a part in 0..1");
+  require(state.batches() >= 1, "data set size", state.size,
+          "enough for one batch of " + std::to_string(options.batch_size) + " on each of " +
+              std::to_string(options.world_size) + " processes");
+  constexpr double kAlwaysAllowed = 10;
+  state.limit = static_cast<std::int64_t>(std::max(kAlwaysAllowed, options.max_unreadable * static_cast<double>(state.size)));
+  if (options.workers > 0) state.pool = std::make_unique<ThreadPool>(options.workers);
+  start_epoch(0);
+}
+
+Loader::~Loader() { state_->drop_pending(); }
+
+std::int64_t Loader::batches_per_epoch() const { return state_->batches(); }
+
+void Loader::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
+  State& state = *state_;
+  state.drop_pending();
+  state.cancelled = std::make_shared<std::atomic<bool>>(false);
+  std::vector<std::int64_t> order(static_cast<std::size_t>(state.size));
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  if (state.options.shuffle) {
+    Rng rng(state.options.seed, static_cast<std::uint64_t>(epoch), kOrderStream);
+    rng.shuffle(std::span(order));
+  }
+  state.order = std::make_shared<const std::vector<std::int64_t>>(std::move(order));
+  state.epoch = epoch;
+  state.next_to_submit = std::max<std::int64_t>(first_batch, 0);
+}
+
+std::optional<Batch> Loader::next() {
+  State& state = *state_;
+  std::vector<Sample> samples;
+  if (state.pool == nullptr) {
+    if (state.next_to_submit >= state.batches()) return std::nullopt;
+    for (const std::int64_t position : state.positions_of(state.next_to_submit++)) {
+      samples.push_back(state.accept(
+          State::load(*state.dataset, *state.order, state.options.seed, state.epoch, position, state.limit + 1)));
+    }
+    return collate(std::move(samples));
+  }
+  state.submit_ahead();
+  if (state.pending.empty()) return std::nullopt;
+  State::Pending batch = std::move(state.pending.front());
+  state.pending.pop_front();
+  state.submit_ahead();  // the batches beside the one in use
+  for (auto& future : batch) samples.push_back(state.accept(future.get()));
+  return collate(std::move(samples));
+}
+
+std::int64_t Loader::unreadable() const { return static_cast<std::int64_t>(state_->unreadable.size()); }
+
+}  // namespace clipself::datasets

@@ -1,0 +1,189 @@
+#include "clipself/datasets/transforms.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "clipself/base/error.h"
+
+// As in ops/image_resize: strided byte loads are several times faster with AVX2's shuffles.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CLIPSELF_CLONES [[gnu::target_clones("avx2", "default")]]
+#else
+#define CLIPSELF_CLONES
+#endif
+
+namespace clipself::datasets {
+namespace {
+
+using formats::Image;
+
+struct Size {
+  int width, height;
+};
+
+// Longer side to `size`: each side times size / longer, as the original writes it.
+Size fit(int width, int height, int size) {
+  const double scale = size / static_cast<double>(std::max(width, height));
+  return {std::max(ops::round_half_even(width * scale), 1), std::max(ops::round_half_even(height * scale), 1)};
+}
+
+void require_size(int size) {
+  if (size < 1) throw Error({.doing = "resizing an image", .found = std::to_string(size), .expected = "a positive size"});
+}
+
+CLIPSELF_CLONES
+void split_planes(const std::uint8_t* rgb, std::size_t count, std::uint8_t* red, std::uint8_t* green, std::uint8_t* blue) {
+  for (std::size_t i = 0; i < count; ++i) {
+    red[i] = rgb[3 * i];
+    green[i] = rgb[3 * i + 1];
+    blue[i] = rgb[3 * i + 2];
+  }
+}
+
+// The inputs of one output along one side, and their weights.
+struct Tap {
+  int first;
+  std::vector<float> weights;
+};
+
+// Four taps around the position, a = -0.75, positions past the border clamped by the reader.
+std::vector<Tap> cubic_taps(int in, int out) {
+  constexpr float a = -0.75F;
+  const auto near = [](float x) { return ((a + 2) * x - (a + 3)) * x * x + 1; };
+  const auto far = [](float x) { return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a; };
+  const float scale = static_cast<float>(in) / static_cast<float>(out);
+  std::vector<Tap> taps;
+  for (int i = 0; i < out; ++i) {
+    const float position = scale * (static_cast<float>(i) + 0.5F) - 0.5F;
+    const float cell = std::floor(position);
+    const float t = std::clamp(position - cell, 0.0F, 1.0F);
+    taps.push_back({static_cast<int>(cell) - 1, {far(t + 1), near(t), near(1 - t), far(2 - t)}});
+  }
+  return taps;
+}
+
+// Support widened by the scale, a = -0.5, weights normalised over the inputs that exist.
+std::vector<Tap> antialiased_taps(int in, int out) {
+  constexpr float a = -0.5F;
+  const auto cubic = [](float x) {
+    x = std::abs(x);
+    if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+    if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
+    return 0.0F;
+  };
+  const float scale = static_cast<float>(in) / static_cast<float>(out);
+  const float stretch = std::max(scale, 1.0F);
+  const float support = 2 * stretch;
+  std::vector<Tap> taps;
+  for (int i = 0; i < out; ++i) {
+    const float center = scale * (static_cast<float>(i) + 0.5F);
+    const int first = std::max(static_cast<int>(center - support + 0.5F), 0);
+    const int end = std::min(static_cast<int>(center + support + 0.5F), in);
+    Tap tap{first, {}};
+    float sum = 0;
+    for (int x = first; x < end; ++x) {
+      tap.weights.push_back(cubic((static_cast<float>(x) - center + 0.5F) / stretch));
+      sum += tap.weights.back();
+    }
+    for (float& weight : tap.weights) weight /= sum;
+    taps.push_back(std::move(tap));
+  }
+  return taps;
+}
+
+}  // namespace
+
+Image resize_longest(const Image& image, int size) {
+  require_size(size);
+  const auto [width, height] = fit(image.width, image.height, size);
+  const Image resized = ops::resize_bicubic(image, width, height);
+  return formats::to_rgb(ops::pad(resized, 0, 0, size - width, size - height));
+}
+
+double longest_scale(int width, int height, int size) {
+  return std::min(static_cast<double>(size) / height, static_cast<double>(size) / width);
+}
+
+Image crop_and_resize(const Image& image, const ops::Box& box, int size) {
+  require_size(size);
+  int x0 = ops::round_half_even(box.x0);
+  int y0 = ops::round_half_even(box.y0);
+  int x1 = ops::round_half_even(box.x1);
+  int y1 = ops::round_half_even(box.y1);
+  const auto widen = [](int& low, int& high, int limit) {
+    if (high > low) return;
+    low = std::clamp(low, 0, limit - 1);
+    high = low + 1;
+  };
+  widen(x0, x1, image.width);
+  widen(y0, y1, image.height);
+  const ops::Box rounded{static_cast<double>(x0), static_cast<double>(y0), static_cast<double>(x1),
+                         static_cast<double>(y1)};
+  const auto [width, height] = fit(x1 - x0, y1 - y0, size);
+  const Image resized = ops::crop_and_resize_bicubic(image, rounded, width, height);
+  const int right = size - width;
+  const int bottom = size - height;
+  return formats::to_rgb(ops::pad(resized, right / 2, bottom / 2, right - right / 2, bottom - bottom / 2));
+}
+
+void write_planes(const Image& rgb, std::uint8_t* out) {
+  if (rgb.mode != formats::ImageMode::kRGB) {
+    throw Error({.doing = "making a tensor of an image", .found = std::string("mode ") + formats::name(rgb.mode),
+                 .expected = "RGB"});
+  }
+  const std::size_t plane = static_cast<std::size_t>(rgb.width) * static_cast<std::size_t>(rgb.height);
+  split_planes(rgb.pixels.data(), plane, out, out + plane, out + 2 * plane);
+}
+
+at::Tensor to_tensor(const Image& rgb) {
+  at::Tensor out = at::empty({3, rgb.height, rgb.width}, at::kByte);
+  write_planes(rgb, out.mutable_data_ptr<std::uint8_t>());
+  return out;
+}
+
+at::Tensor normalize(const at::Tensor& pixels, const Normalization& normalization) {
+  const auto options = at::TensorOptions().dtype(at::kFloat).device(pixels.device());
+  const auto channel = [&](const std::array<float, 3>& values) {
+    return at::tensor(at::ArrayRef<float>(values), at::kFloat).to(options).view({3, 1, 1});
+  };
+  return pixels.to(at::kFloat).div_(255.0).sub_(channel(normalization.mean)).div_(channel(normalization.std));
+}
+
+at::Tensor resize_mask(const at::Tensor& mask, int size, MaskRule rule) {
+  require_size(size);
+  TORCH_CHECK(mask.dim() == 2 && mask.element_size() == 1 && mask.device().is_cpu(),
+              "resize_mask takes a bool or uint8 (H, W) tensor on the CPU, not ", mask.sizes(), " ", mask.scalar_type());
+  const at::Tensor dense = mask.contiguous();
+  const auto* in = static_cast<const std::uint8_t*>(dense.const_data_ptr());
+  const int in_height = static_cast<int>(mask.size(0));
+  const int in_width = static_cast<int>(mask.size(1));
+  const auto [width, height] = fit(in_width, in_height, size);
+  const auto make_taps = rule == MaskRule::kBicubic ? cubic_taps : antialiased_taps;
+  const auto columns = make_taps(in_width, width);
+  const auto rows = make_taps(in_height, height);
+
+  at::Tensor out = at::zeros({size, size}, at::kFloat);
+  auto* to = out.mutable_data_ptr<float>();
+  for (int y = 0; y < height; ++y) {
+    const Tap& down = rows[static_cast<std::size_t>(y)];
+    for (int x = 0; x < width; ++x) {
+      const Tap& across = columns[static_cast<std::size_t>(x)];
+      float sum = 0;
+      for (std::size_t j = 0; j < down.weights.size(); ++j) {
+        const int row = std::clamp(down.first + static_cast<int>(j), 0, in_height - 1);
+        const std::uint8_t* pixels = in + static_cast<std::ptrdiff_t>(row) * in_width;
+        float line = 0;
+        for (std::size_t i = 0; i < across.weights.size(); ++i) {
+          const int column = std::clamp(across.first + static_cast<int>(i), 0, in_width - 1);
+          if (pixels[column] != 0) line += across.weights[i];
+        }
+        sum += line * down.weights[j];
+      }
+      to[static_cast<std::ptrdiff_t>(y) * size + x] = sum;
+    }
+  }
+  return out;
+}
+
+}  // namespace clipself::datasets
