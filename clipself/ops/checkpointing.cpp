@@ -9,10 +9,10 @@ using torch::autograd::variable_list;
 struct Checkpoint : torch::autograd::Function<Checkpoint> {
   // The parameters are inputs so that autograd knows the output depends on them, also when x needs no gradient.
   static variable_list forward(AutogradContext* ctx, std::function<at::Tensor(const at::Tensor&)> body,
-                               variable_list inputs) {
+                               at::TensorList inputs) {
     auto output = body(inputs.front());
-    ctx->save_for_backward(inputs);
-    ctx->saved_data["body"] = c10::IValue(c10::make_intrusive<Body>(std::move(body)));
+    ctx->save_for_backward(inputs.vec());
+    ctx->saved_data["body"] = c10::IValue::make_capsule(c10::make_intrusive<Body>(std::move(body)));
     return {output};
   }
 
@@ -55,7 +55,7 @@ at::Tensor checkpoint(const std::function<at::Tensor(const at::Tensor&)>& body, 
   for (const auto& parameter : parameters) {
     if (parameter.requires_grad()) inputs.push_back(parameter);
   }
-  return Checkpoint::apply(body, inputs).front();
+  return Checkpoint::apply(body, at::TensorList(inputs)).front();
 }
 
 }  // namespace clipself::ops
