@@ -1,9 +1,5 @@
-# Everything clipself is built on. LibTorch is found through CMAKE_PREFIX_PATH (scripts/setup.sh sets it);
-# the rest are Debian packages (listed in scripts/setup.sh).
-find_package(Torch REQUIRED)
-if(Torch_VERSION VERSION_LESS 2.6)
-  message(FATAL_ERROR "LibTorch ${Torch_VERSION} found in ${Torch_DIR}; clipself needs 2.6 or newer")
-endif()
+# Everything clipself is built on: LibTorch, and Debian packages (listed in scripts/setup.sh).
+include(cmake/torch.cmake)
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(JPEG REQUIRED)

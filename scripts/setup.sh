@@ -77,6 +77,7 @@ logged() { "$@" >>"$build/setup.log" 2>&1; }
 reason() {
   local line
   line=$(grep -m1 -E "$1" "$build/setup.log" | tr -s '[:space:]' ' ' || true)
+  line=${line% }
   printf '%s (whole log: %s)' "${line:-no message}" "$build/setup.log"
 }
 
