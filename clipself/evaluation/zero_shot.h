@@ -16,7 +16,7 @@ namespace clipself::evaluation {
 
 struct ZeroShotOptions {
   int workers = 2;
-  bool image_average_pool = false;  ///< crop feature = mean of the crop's dense map instead of its image embedding
+  bool image_average_pool = false;    ///< crop feature = mean of the crop's dense map instead of its image embedding
   bool half_precision_means = false;  ///< round each class's accuracy to float16 before averaging, as the original does
   int crop_batch = 64;
   std::function<void(std::int64_t done, std::int64_t total)> progress{};  ///< called after each image
@@ -44,18 +44,19 @@ struct ZeroShotResult {
   at::Tensor labels;                              ///< int64 (N)
   at::Tensor is_thing;                            ///< bool (N)
   at::Tensor sizes;                               ///< float (N), w*h in pixels
-  at::Tensor empty_masks;                         ///< bool (N): the down-sampled mask has no token; left out of maskpool's means
-  std::map<std::string, double> metrics;          ///< "rois.thing.macc1" and its kin; absent when there are no such segments
-  std::vector<ClassAccuracy> classes;             ///< classes that occur, by label
+  at::Tensor empty_masks;  ///< bool (N): the down-sampled mask has no token; left out of maskpool's means
+  std::map<std::string, double> metrics;  ///< "rois.thing.macc1" and its kin; absent when there are no such segments
+  std::vector<ClassAccuracy> classes;     ///< classes that occur, by label
 };
 
-/// `embeddings` float (classes, D), normalised here. Throws Error when its width is not the model's, or its rows are fewer than
-/// the data set's categories.
-ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::PanopticDataset& data, const at::Tensor& embeddings,
-                                  const ZeroShotOptions& options = {});
+/// `embeddings` float (classes, D), normalised here. Throws Error when its width is not the model's, or its rows are
+/// fewer than the data set's categories.
+ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::PanopticDataset& data,
+                                  const at::Tensor& embeddings, const ZeroShotOptions& options = {});
 
 /// Mean over the classes that occur of the part of their rows with a hit among the first k columns of `correct`.
-double mean_class_accuracy(const at::Tensor& correct, const at::Tensor& labels, int k, bool half_precision_means = false);
+double mean_class_accuracy(const at::Tensor& correct, const at::Tensor& labels, int k,
+                           bool half_precision_means = false);
 
 /// JSON document of metrics and per-class accuracies; and the same as text tables for people.
 std::string report_json(const ZeroShotResult& result);

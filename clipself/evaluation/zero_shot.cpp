@@ -1,0 +1,222 @@
+#include "clipself/evaluation/zero_shot.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <future>
+#include <optional>
+#include <set>
+
+#include "clipself/base/error.h"
+#include "clipself/base/thread_pool.h"
+#include "clipself/datasets/transforms.h"
+#include "clipself/models/layers.h"
+
+namespace clipself::evaluation {
+namespace {
+
+constexpr const char* kBoxes = "rois";
+constexpr const char* kCrops = "crops";
+constexpr const char* kMasks = "maskpool";
+
+at::Tensor unit(const at::Tensor& features) {
+  return models::unit_length(features.to(at::kFloat));
+}
+
+/// Samples in order, prepared ahead by threads.
+class SampleStream {
+ public:
+  SampleStream(const datasets::PanopticDataset& data, int workers) : data_(data), workers_(workers) {
+    if (workers_ > 0) pool_.emplace(workers_);
+  }
+
+  datasets::PanopticSample next() {
+    if (!pool_) return data_.get(taken_++);
+    // Two samples a thread are enough to hide the uneven cost of images, few enough to bound memory.
+    while (submitted_ < data_.size() && submitted_ - taken_ < 2 * workers_)
+      ready_.push_back(pool_->submit([this, index = submitted_++] { return data_.get(index); }));
+    auto sample = ready_.front().get();
+    ready_.pop_front();
+    ++taken_;
+    return sample;
+  }
+
+ private:
+  const datasets::PanopticDataset& data_;
+  std::int64_t workers_;
+  std::int64_t submitted_ = 0;
+  std::int64_t taken_ = 0;
+  std::deque<std::future<datasets::PanopticSample>> ready_;
+  std::optional<ThreadPool> pool_;  // last: its destructor ends the jobs that use the rest
+};
+
+/// Encodes crops in batches that may reach over several images.
+class CropEncoder {
+ public:
+  CropEncoder(models::ClipModel& model, const datasets::Normalization& pixels, const ZeroShotOptions& options)
+      : model_(model), pixels_(pixels), options_(options), device_(model.logit_scale().device()) {}
+
+  void add(const at::Tensor& crops) {
+    waiting_.push_back(crops);
+    count_ += crops.size(0);
+    if (count_ >= options_.crop_batch) flush();
+  }
+
+  /// Unit features of every crop so far, in order.
+  at::Tensor finish() {
+    flush();
+    return at::cat(done_);
+  }
+
+ private:
+  void flush() {
+    if (count_ == 0) return;
+    for (const at::Tensor& pixels : at::cat(waiting_).split(options_.crop_batch)) {
+      const at::Tensor crops = datasets::normalize(pixels.to(device_), pixels_);
+      const at::Tensor features = options_.image_average_pool ? model_.encode_dense(crops).to(at::kFloat).mean({2, 3})
+                                                              : model_.encode_image(crops);
+      done_.push_back(unit(features).cpu());
+    }
+    waiting_.clear();
+    count_ = 0;
+  }
+
+  models::ClipModel& model_;
+  datasets::Normalization pixels_;
+  const ZeroShotOptions& options_;
+  at::Device device_;
+  std::vector<at::Tensor> waiting_;
+  std::vector<at::Tensor> done_;
+  std::int64_t count_ = 0;
+};
+
+at::Tensor checked_embeddings(const at::Tensor& embeddings, int width, std::size_t categories) {
+  if (embeddings.dim() != 2 || embeddings.size(1) != width)
+    throw Error({.doing = "matching class embeddings to the model",
+                 .found = fmt::format("an array of shape ({})", fmt::join(embeddings.sizes(), ", ")),
+                 .expected = fmt::format("(classes, {}), the width of this model's embeddings", width),
+                 .hint = "the embeddings must come from the same model's text tower"});
+  if (embeddings.size(0) < static_cast<std::int64_t>(categories))
+    throw Error({.doing = "matching class embeddings to the data set",
+                 .found = fmt::format("{} embeddings", embeddings.size(0)),
+                 .expected = fmt::format("at least one for each of the data set's {} categories", categories)});
+  return unit(embeddings);
+}
+
+FeatureScores score(const at::Tensor& features, const at::Tensor& embeddings, const at::Tensor& labels) {
+  FeatureScores scores;
+  scores.features = features;
+  scores.logits = features.matmul(embeddings.t());
+  const std::int64_t ranks = std::min<std::int64_t>(5, embeddings.size(0));
+  scores.top5 = std::get<1>(scores.logits.topk(ranks));
+  scores.correct = scores.top5 == labels.unsqueeze(1);
+  scores.similarity = scores.logits.gather(1, labels.unsqueeze(1)).squeeze(1);
+  return scores;
+}
+
+/// Row numbers of the segments that `kind` is judged by: all, but for masks those with a token.
+at::Tensor judged(const ZeroShotResult& result, const std::string& kind) {
+  return kind == kMasks ? result.empty_masks.logical_not() : at::ones_like(result.empty_masks);
+}
+
+void add_metrics(ZeroShotResult& result, bool half_precision_means) {
+  for (const auto& [kind, scores] : result.features)
+    for (const bool thing : {true, false}) {
+      const at::Tensor rows = (result.is_thing == thing).logical_and(judged(result, kind)).nonzero().squeeze(1);
+      if (rows.numel() == 0) continue;
+      for (const int k : {1, 5})
+        result.metrics[fmt::format("{}.{}.macc{}", kind, thing ? "thing" : "stuff", k)] = mean_class_accuracy(
+            scores.correct.index_select(0, rows), result.labels.index_select(0, rows), k, half_precision_means);
+    }
+}
+
+void add_classes(ZeroShotResult& result, const std::vector<datasets::Category>& categories) {
+  const auto* labels = result.labels.const_data_ptr<std::int64_t>();
+  for (const std::int64_t label : std::set<std::int64_t>(labels, labels + result.labels.numel())) {
+    const at::Tensor of_class = result.labels == label;
+    ClassAccuracy entry;
+    entry.label = static_cast<int>(label);
+    entry.name = categories[static_cast<std::size_t>(label)].name;
+    entry.is_thing = categories[static_cast<std::size_t>(label)].is_thing;
+    entry.count = of_class.sum().item<std::int64_t>();
+    for (const auto& [kind, scores] : result.features) {
+      const at::Tensor rows = of_class.logical_and(judged(result, kind)).nonzero().squeeze(1);
+      if (rows.numel() == 0) continue;
+      const at::Tensor correct = scores.correct.index_select(0, rows).to(at::kDouble);
+      entry.accuracy[kind] = {correct.narrow(1, 0, 1).sum(1).mean().item<double>(),
+                              correct.sum(1).mean().item<double>()};
+    }
+    result.classes.push_back(std::move(entry));
+  }
+}
+
+}  // namespace
+
+ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::PanopticDataset& data,
+                                  const at::Tensor& embeddings, const ZeroShotOptions& options) {
+  // Not InferenceMode: tables that the model keeps between calls must stay usable in training.
+  const torch::NoGradGuard no_grad;
+  const auto categories = data.index().categories_by_label();
+  const at::Tensor classes = checked_embeddings(embeddings, model.visual().embed_dim(), categories.size());
+  const at::Device device = model.logit_scale().device();
+  const auto& statistics = model.config().pixels;
+  const datasets::Normalization pixels{.mean = statistics.mean, .std = statistics.std};
+
+  std::vector<at::Tensor> boxes, masks, labels, is_thing, sizes, empty;
+  CropEncoder crops(model, pixels, options);
+  SampleStream samples(data, options.workers);
+  for (std::int64_t i = 0; i < data.size(); ++i) {
+    const datasets::PanopticSample sample = samples.next();
+    if (sample.labels.numel() > 0) {
+      const at::Tensor image = datasets::normalize(sample.image.unsqueeze(0).to(device), pixels);
+      const at::Tensor dense = model.encode_dense(image).to(at::kFloat);
+      boxes.push_back(unit(models::pool_boxes(dense, {sample.boxes.to(device)})).cpu());
+      masks.push_back(unit(models::pool_masks(dense, {sample.masks.to(device)})).cpu());
+      crops.add(sample.crops);
+      labels.push_back(sample.labels);
+      is_thing.push_back(sample.is_thing);
+      sizes.push_back(sample.sizes);
+      empty.push_back(sample.masks.flatten(1).any(1).logical_not());
+    }
+    if (options.progress) options.progress(i + 1, data.size());
+  }
+  if (labels.empty())
+    throw Error({.doing = "evaluating regions",
+                 .found = fmt::format("no segment of a usable size in {} images", data.size()),
+                 .expected = "at least one"});
+
+  ZeroShotResult result;
+  result.labels = at::cat(labels);
+  result.is_thing = at::cat(is_thing).to(at::kBool);
+  result.sizes = at::cat(sizes);
+  result.empty_masks = at::cat(empty);
+  result.features[kBoxes] = score(at::cat(boxes), classes, result.labels);
+  result.features[kCrops] = score(crops.finish(), classes, result.labels);
+  result.features[kMasks] = score(at::cat(masks), classes, result.labels);
+  // The zero feature of an empty mask has no ranking: whatever topk made of it is no hit.
+  result.features[kMasks].correct.masked_fill_(result.empty_masks.unsqueeze(1), false);
+  add_metrics(result, options.half_precision_means);
+  add_classes(result, categories);
+  return result;
+}
+
+double mean_class_accuracy(const at::Tensor& correct, const at::Tensor& labels, int k, bool half_precision_means) {
+  const at::Tensor hits = correct.narrow(1, 0, std::min<std::int64_t>(k, correct.size(1))).any(1).contiguous();
+  const at::Tensor classes = labels.to(at::kLong).contiguous();
+  std::map<std::int64_t, std::pair<std::int64_t, std::int64_t>> counts;  // label -> hits, rows
+  for (std::int64_t row = 0; row < hits.numel(); ++row) {
+    auto& [hit, all] = counts[classes.const_data_ptr<std::int64_t>()[row]];
+    hit += hits.const_data_ptr<bool>()[row] ? 1 : 0;
+    ++all;
+  }
+  double sum = 0;
+  for (const auto& [label, count] : counts) {
+    const double accuracy = static_cast<double>(count.first) / static_cast<double>(count.second);
+    sum += half_precision_means ? static_cast<double>(static_cast<float>(c10::Half(static_cast<float>(accuracy))))
+                                : accuracy;
+  }
+  return counts.empty() ? 0.0 : sum / static_cast<double>(counts.size());
+}
+
+}  // namespace clipself::evaluation
