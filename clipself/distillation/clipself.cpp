@@ -14,6 +14,12 @@ datasets::Normalization normalization_of(const models::ClipModel& model) {
   return {.mean = pixels.mean, .std = pixels.std};
 }
 
+/// What the model is fed: pixels normalised, or floats as they are.
+at::Tensor input_of(const at::Tensor& images, const at::Device& device, const datasets::Normalization& normalization) {
+  const auto moved = images.to(device, /*non_blocking=*/true);
+  return moved.is_floating_point() ? moved.to(at::kFloat) : datasets::normalize(moved, normalization);
+}
+
 }  // namespace
 
 std::vector<int> multiscale_sizes(int image_size, int patch_size) {
@@ -54,7 +60,7 @@ ClipSelf::ClipSelf(std::shared_ptr<models::ClipModel> student, std::shared_ptr<m
 training::LossTerms ClipSelf::losses(const datasets::Batch& batch, Rng& rng) {
   const auto device = student_->logit_scale().device();
   const auto normalization = normalization_of(*student_);
-  auto images = datasets::normalize(batch.images.to(device, /*non_blocking=*/true), normalization);
+  auto images = input_of(batch.images, device, normalization);
   if (options_.multiscale) {
     const auto sizes = multiscale_sizes(static_cast<int>(images.size(2)), student_->visual().patch_size());
     const std::int64_t size = sizes[rng.below(sizes.size())];
@@ -64,7 +70,7 @@ training::LossTerms ClipSelf::losses(const datasets::Batch& batch, Rng& rng) {
   {
     const at::NoGradGuard no_grad;
     for (const auto& crops : batch.crops.split(options_.teacher_batch)) {
-      targets.push_back(teacher_->encode_image(datasets::normalize(crops.to(device, /*non_blocking=*/true), normalization)));
+      targets.push_back(teacher_->encode_image(input_of(crops, device, normalization)));
     }
   }
   const auto features = student_->encode_boxes(images, batch.boxes);
