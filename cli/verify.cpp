@@ -1,0 +1,179 @@
+// clipself verify DIR: runs reference cases (numbers of the Python original) through the library and compares.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/verify_case.h"
+#include "cli/verify_kinds.h"
+#include "cli/verify_report.h"
+#include "clipself/base/error.h"
+
+namespace clipself::cli {
+namespace verify {
+
+const std::map<std::string, Runner>& kinds() {
+  static const std::map<std::string, Runner> table{
+      {"adamw_only", verify_adamw},      {"checkpoints", verify_checkpoints}, {"clipself_step", verify_clipself_step},
+      {"datasets", verify_datasets},     {"eva_b_like", verify_eva},          {"eva_l_like", verify_eva},
+      {"evaluation", verify_evaluation}, {"load_resize", verify_load_resize}, {"lr_schedules", verify_schedules},
+      {"main_run", verify_main_run},     {"preprocess", verify_preprocess},   {"trainable", verify_trainable},
+  };
+  return table;
+}
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Found {
+  std::vector<Case> cases;
+  std::vector<UnknownCase> unknown;
+};
+
+/// Something that only a reference case holds: tells a case of an unknown kind from a folder of pictures.
+bool looks_like_case(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const auto file = entry.path().filename().string();
+    if (file == "inputs.safetensors" || file == "files.json" || file == "trainable.json" || file == "manifest.json" ||
+        (file.starts_with("expected") && (file.ends_with(".safetensors") || file.ends_with(".json"))))
+      return true;
+  }
+  return false;
+}
+
+void discover(const fs::path& folder, const std::string& kind, const std::string& label, Found& found) {
+  if (kinds().contains(kind)) {
+    found.cases.emplace_back(folder, kind, label);
+    return;
+  }
+  if (looks_like_case(folder)) {
+    found.unknown.push_back({label});
+    return;
+  }
+  std::vector<fs::path> children;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    std::error_code unknown;
+    if (entry.is_directory(unknown) && !entry.is_symlink(unknown)) children.push_back(entry.path());
+    // A link to a folder is followed one step, to a case; a link to anything deeper could lead round in circles.
+    else if (entry.is_directory(unknown) && kinds().contains(entry.path().filename().string()))
+      children.push_back(entry.path());
+  }
+  if (error) throw Error({.doing = "looking for reference cases", .where = folder.string(), .found = error.message()});
+  std::sort(children.begin(), children.end());
+  for (const auto& child : children) {
+    const auto name = child.filename().string();
+    discover(child, name, label.empty() ? name : label + "/" + name, found);
+  }
+}
+
+Found discover(const fs::path& root) {
+  std::error_code error;
+  const auto folder = fs::canonical(root, error);
+  if (error || !fs::is_directory(folder))
+    throw Error({.doing = "looking for reference cases",
+                 .where = root.string(),
+                 .found = error ? error.message() : "a file",
+                 .expected = "a folder with reference cases"});
+  Found found;
+  const auto name = folder.filename().string();
+  // DIR may be a case itself.
+  if (kinds().contains(name) || looks_like_case(folder))
+    discover(folder, name, name, found);
+  else
+    discover(folder, "", "", found);
+  return found;
+}
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+void run(Case& c) {
+  const auto start = std::chrono::steady_clock::now();
+  bool complete = false;
+  try {
+    kinds().at(c.kind())(c);
+    complete = true;
+  } catch (const Error& error) {
+    c.unreadable(error.what());
+  } catch (const std::exception& error) {
+    c.check_that("(the whole case)", false, "internal error: " + first_line(error.what()));
+  }
+  // What an aborted case did not get to is not counted against it one by one.
+  if (complete) c.finish();
+  c.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+struct Options {
+  fs::path folder;
+  std::vector<std::string> only;
+  bool json = false;
+  bool verbose = false;
+};
+
+void verify(const Options& options) {
+  auto found = discover(options.folder);
+  if (!options.only.empty()) {
+    const auto unwanted = [&](const Case& c) {
+      return std::find(options.only.begin(), options.only.end(), c.kind()) == options.only.end();
+    };
+    std::erase_if(found.cases, unwanted);
+    found.unknown.clear();
+  }
+  if (found.cases.empty() && found.unknown.empty())
+    throw Error({.doing = "looking for reference cases",
+                 .where = options.folder.string(),
+                 .found = "none",
+                 .expected = "folders named after a kind",
+                 .hint = "the kinds are listed by 'clipself verify --help'"});
+  std::size_t width = 4;
+  for (const auto& c : found.cases) width = std::max(width, c.label().size());
+  if (!options.json) fmt::print("{}", table_header(width));
+  for (auto& c : found.cases) {
+    run(c);
+    if (!options.json) {
+      fmt::print("{}", table_rows(c, width, options.verbose));
+      std::fflush(stdout);
+    }
+  }
+  if (options.json)
+    fmt::print("{}", json_report(found.cases, found.unknown));
+  else
+    fmt::print("\n{}", summary(found.cases, found.unknown));
+  const auto totals = count(found.cases);
+  if (totals.failed > 0) throw ExitCode{1};
+  if (totals.unreadable > 0) throw ExitCode{2};
+}
+
+}  // namespace
+}  // namespace verify
+
+void add_verify(CLI::App& app) {
+  auto* command = app.add_subcommand("verify", "Compare this program's numbers with reference cases");
+  const auto options = std::make_shared<verify::Options>();
+  std::string known;
+  for (const auto& [kind, runner] : verify::kinds()) known += (known.empty() ? "" : ", ") + kind;
+  command->add_option("dir", options->folder, "Folder with reference cases; a case's kind is its folder's name")
+      ->required()
+      ->type_name("DIR");
+  command->add_option("--kind", options->only, "Only these kinds: " + known)
+      ->check([](const std::string& kind) {
+        return verify::kinds().contains(kind) ? std::string() : "unknown kind '" + kind + "'";
+      })
+      ->type_name("KIND");
+  command->add_flag("--json", options->json, "Print a JSON document with every comparison");
+  command->add_flag("--verbose", options->verbose, "List every tensor instead of the worst of a group");
+  command->footer(
+      "Columns: the worst absolute difference; the worst difference relative to the expected value (values above the\n"
+      "absolute tolerance only). Exit code: 0 all within tolerance, 1 something beyond it, 2 a case cannot be read.");
+  command->callback([options] { verify::verify(*options); });
+}
+
+}  // namespace clipself::cli

@@ -1,0 +1,34 @@
+// The kinds of reference cases, one runner each. A runner reads the case's inputs, computes through the library's
+// public functions and compares; it throws Error when the case cannot be read.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "cli/verify_case.h"
+
+namespace clipself::cli::verify {
+
+using Runner = void (*)(Case&);
+/// By the name of the case's folder.
+const std::map<std::string, Runner>& kinds();
+
+// Forward passes (verify_models.cpp).
+void verify_eva(Case& c);
+void verify_load_resize(Case& c);
+// What is trained and how (verify_optimizer.cpp).
+void verify_trainable(Case& c);
+void verify_adamw(Case& c);
+void verify_schedules(Case& c);
+// Whole training steps (verify_training.cpp).
+void verify_clipself_step(Case& c);
+void verify_main_run(Case& c);
+// Data (verify_preprocess.cpp, verify_datasets.cpp).
+void verify_preprocess(Case& c);
+void verify_datasets(Case& c);
+// verify_evaluation.cpp
+void verify_evaluation(Case& c);
+// verify_checkpoints.cpp
+void verify_checkpoints(Case& c);
+
+}  // namespace clipself::cli::verify

@@ -1,0 +1,26 @@
+// Models for reference cases.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "cli/verify_case.h"
+#include "clipself/models/clip_model.h"
+#include "clipself/models/eva_vision_tower.h"
+
+namespace clipself::cli::verify {
+
+/// The model of `config` (a file of the case, "../eva_b_like/config.json"), as initialised. Throws Error as
+/// model_config does.
+std::shared_ptr<models::ClipModel> build_model(const Case& c, const std::string& config);
+/// config.json and model.pt of a folder beside the case or of the case itself (".").
+std::shared_ptr<models::ClipModel> load_model(const Case& c, const std::string& folder);
+/// Why this program cannot build the model of a configuration file, or "" when it can.
+std::string not_buildable(const Case& c, const std::string& config);
+/// The EVA tower of a model. Throws Error when it has another.
+models::EvaVisionTower& eva_tower(models::ClipModel& model);
+
+/// float32 images: the cases store theirs as float16, and the original was fed exactly those values.
+at::Tensor float_images(const at::Tensor& stored);
+
+}  // namespace clipself::cli::verify
