@@ -45,7 +45,8 @@ class AnnotationIndex {
 
   std::span<const Annotation> annotations_of(std::size_t image) const;
   std::size_t annotation_count() const { return annotations_.size(); }
-  /// Position among the categories sorted by id, the label of the original's cat_id2label. Throws Error for an unknown id.
+  /// Position among the categories sorted by id, the label of the original's cat_id2label. Throws Error for an unknown
+  /// id.
   int label_of(std::int64_t category_id) const;
   /// The category of that id, or null.
   const Category* find_category(std::int64_t category_id) const;
@@ -60,15 +61,15 @@ class AnnotationIndex {
 };
 
 /// COCO or LVIS instances, proposals, region-text files; also image lists without annotations. Keys may come in any
-/// order, unknown ones are skipped. An image needs `id` and `file_name` or `coco_url`, an annotation `image_id`, a category
-/// `id`; everything else is optional. Of images or categories with the same id the last one counts, in the first one's
-/// place. Throws Error naming the key and the entry when something required is missing or of the wrong type, when an
-/// annotation belongs to no image, or when there are no images.
+/// order, unknown ones are skipped. An image needs `id` and `file_name` or `coco_url`, an annotation `image_id`, a
+/// category `id`; everything else is optional. Of images or categories with the same id the last one counts, in the
+/// first one's place. Throws Error naming the key and the entry when something required is missing or of the wrong
+/// type, when an annotation belongs to no image, or when there are no images.
 AnnotationIndex read_coco(const std::filesystem::path& path);
 /// COCO panoptic. Every segment's category must be known, and carry `isthing`.
 AnnotationIndex read_coco_panoptic(const std::filesystem::path& path);
-/// Every .jpg, .jpeg and .png (in any case) below `folder`, sorted by path; ids count from 0. Links to files are followed,
-/// links to folders are not. Throws Error when there are none.
+/// Every .jpg, .jpeg and .png (in any case) below `folder`, sorted by path; ids count from 0. Links to files are
+/// followed, links to folders are not. Throws Error when there are none.
 AnnotationIndex read_image_folder(const std::filesystem::path& folder);
 
 /// root / name, for a name found in a file. Throws Error when it is absolute, empty or leads out of the root by "..".

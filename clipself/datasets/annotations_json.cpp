@@ -17,8 +17,8 @@ namespace {
 
 namespace json = simdjson::ondemand;
 
-// simdjson reads up to 64 bytes past the text. The rest of a mapping's last page can be read and is zero, so only a file
-// that nearly fills its last page needs a copy.
+// simdjson reads up to 64 bytes past the text. The rest of a mapping's last page can be read and is zero, so only a
+// file that nearly fills its last page needs a copy.
 class PaddedFile {
  public:
   explicit PaddedFile(const std::filesystem::path& path) : file_(path) {
@@ -38,12 +38,18 @@ class PaddedFile {
 
 const char* describe(json::json_type type) {
   switch (type) {
-    case json::json_type::array: return "an array";
-    case json::json_type::object: return "an object";
-    case json::json_type::number: return "a number";
-    case json::json_type::string: return "a string";
-    case json::json_type::boolean: return "true or false";
-    case json::json_type::null: return "null";
+    case json::json_type::array:
+      return "an array";
+    case json::json_type::object:
+      return "an object";
+    case json::json_type::number:
+      return "a number";
+    case json::json_type::string:
+      return "a string";
+    case json::json_type::boolean:
+      return "true or false";
+    case json::json_type::null:
+      return "null";
   }
   return "something else";
 }
@@ -57,8 +63,10 @@ class Walker {
     const PaddedFile file(path_);
     json::parser parser;
     json::document document;
+    bool begun = false;  // a document that never began cannot say where it is
     try {
       document = parser.iterate(file.view());
+      begun = true;
       json::object top;
       if (document.get_object().get(top) != simdjson::SUCCESS) fail(describe(document.type()), "an object");
       for (auto field : top) {
@@ -77,12 +85,13 @@ class Walker {
       }
       const char* rest = nullptr;
       if (document.current_location().get(rest) == simdjson::SUCCESS) {
-        fail("more text after the closing brace, at byte " + std::to_string(rest - file.view().data()), "one JSON object");
+        fail("more text after the closing brace, at byte " + std::to_string(rest - file.view().data()),
+             "one JSON object");
       }
     } catch (const simdjson::simdjson_error& error) {
       std::string found = std::string(simdjson::error_message(error.error()));
       const char* at = nullptr;
-      if (document.current_location().get(at) == simdjson::SUCCESS) {
+      if (begun && document.current_location().get(at) == simdjson::SUCCESS) {
         found += " near byte " + std::to_string(at - file.view().data());
       }
       fail(found, "valid JSON");
@@ -364,8 +373,12 @@ class Walker {
 
 }  // namespace
 
-AnnotationIndex read_coco(const std::filesystem::path& path) { return Walker(path, false).read(); }
+AnnotationIndex read_coco(const std::filesystem::path& path) {
+  return Walker(path, false).read();
+}
 
-AnnotationIndex read_coco_panoptic(const std::filesystem::path& path) { return Walker(path, true).read(); }
+AnnotationIndex read_coco_panoptic(const std::filesystem::path& path) {
+  return Walker(path, true).read();
+}
 
 }  // namespace clipself::datasets

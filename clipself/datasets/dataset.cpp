@@ -28,7 +28,8 @@ void check(const DistillOptions& options) {
   positive(options.proposals.max_boxes, "max boxes");
   require(options.train_ratio > 0 && options.train_ratio <= 1, "train ratio", std::to_string(options.train_ratio),
           "a number above 0, up to 1");
-  require(options.proposals.crop_scale > 0, "crop scale", std::to_string(options.proposals.crop_scale), "a positive number");
+  require(options.proposals.crop_scale > 0, "crop scale", std::to_string(options.proposals.crop_scale),
+          "a positive number");
 }
 
 void check_annotations(const AnnotationIndex& index, bool labelled) {
@@ -142,7 +143,9 @@ DistillDataset::DistillDataset(AnnotationIndex index, std::filesystem::path imag
   }
 }
 
-std::int64_t DistillDataset::size() const { return static_cast<std::int64_t>(chosen_.size()); }
+std::int64_t DistillDataset::size() const {
+  return static_cast<std::int64_t>(chosen_.size());
+}
 
 Sample DistillDataset::get(std::int64_t index, Rng& rng) const {
   const std::size_t position = chosen_.at(static_cast<std::size_t>(index));
@@ -170,7 +173,9 @@ Sample DistillDataset::get(std::int64_t index, Rng& rng) const {
       regions = proposal_regions(image.width, image.height, annotations, options_.proposals, order);
       break;
     }
-    case RegionKind::kLabelled: regions = labelled_regions(index_, position, max_boxes); break;
+    case RegionKind::kLabelled:
+      regions = labelled_regions(index_, position, max_boxes);
+      break;
   }
   Sample sample = make_sample(image, regions, max_boxes, options_.image_size, options_.crop_size,
                               options_.regions == RegionKind::kLabelled);

@@ -18,9 +18,11 @@ namespace clipself::datasets {
 /// One training image with its regions.
 struct Sample {
   std::int64_t image_id = 0;
-  at::Tensor image;   ///< uint8 (3, S, S): the whole picture, longer side S, padded right and bottom
-  at::Tensor boxes;   ///< float (max_boxes, 4 + k + 1): x0 y0 x1 y1 in 0..1 of the padded square, k labels, valid (0 or 1)
-  at::Tensor crops;   ///< uint8 (n_valid, 3, c, c): the teacher's views of the valid rows, in row order; (0, 3, c, c) of labelled boxes
+  at::Tensor image;  ///< uint8 (3, S, S): the whole picture, longer side S, padded right and bottom
+  at::Tensor
+      boxes;  ///< float (max_boxes, 4 + k + 1): x0 y0 x1 y1 in 0..1 of the padded square, k labels, valid (0 or 1)
+  at::Tensor crops;  ///< uint8 (n_valid, 3, c, c): the teacher's views of the valid rows, in row order; (0, 3, c, c) of
+                     ///< labelled boxes
 };
 
 /// Several samples together.
@@ -51,7 +53,7 @@ struct DistillOptions {
   int crop_size = 224;    ///< c, the model's own image size
   int max_split = 6;
   double grid_crop_scale = 1.0;  ///< --crop-scale
-  ProposalOptions proposals;     ///< proposals.max_boxes is --max-boxes for the grid too
+  ProposalOptions proposals{};   ///< proposals.max_boxes is --max-boxes for the grid too
   double train_ratio = 1.0;      ///< a seeded random part of the images
   std::uint64_t seed = 0;        ///< chooses that part
   bool apply_exif_orientation = false;
@@ -60,7 +62,8 @@ struct DistillOptions {
 /// The data set of CLIPSelf: images of an index, regions by grid or from its annotations.
 class DistillDataset : public Dataset {
  public:
-  /// Throws Error for options out of range, and when regions come from annotations that have no bbox or an unknown category.
+  /// Throws Error for options out of range, and when regions come from annotations that have no bbox or an unknown
+  /// category.
   DistillDataset(AnnotationIndex index, std::filesystem::path image_root, DistillOptions options);
   std::int64_t size() const override;
   Sample get(std::int64_t index, Rng& rng) const override;
@@ -76,7 +79,7 @@ class DistillDataset : public Dataset {
 
 /// The sample of an image and its regions: what DistillDataset::get does once it has drawn them. Without labels (k = 0)
 /// crops are made, with labels (k = 1) they are not.
-Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size, int crop_size,
-                   bool labelled = false);
+Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size,
+                   int crop_size, bool labelled = false);
 
 }  // namespace clipself::datasets

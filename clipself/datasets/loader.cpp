@@ -109,7 +109,8 @@ struct Loader::State {
     pending.clear();
   }
 
-  // Failures are counted here, batch by batch, so that what is logged and when the run stops does not depend on threads.
+  // Failures are counted here, batch by batch, so that what is logged and when the run stops does not depend on
+  // threads.
   Sample accept(Loaded loaded) {
     for (const auto& failure : loaded.failures) {
       if (!unreadable.insert(failure.index).second) continue;
@@ -122,8 +123,9 @@ struct Loader::State {
       }
     }
     if (!loaded.found) {
-      throw Error({.doing = "loading training images",
-                   .found = loaded.failures.empty() ? "none" : "no readable one, the last: " + loaded.failures.back().message});
+      throw Error(
+          {.doing = "loading training images",
+           .found = loaded.failures.empty() ? "none" : "no readable one, the last: " + loaded.failures.back().message});
     }
     return std::move(loaded.sample);
   }
@@ -145,14 +147,19 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) : 
           "enough for one batch of " + std::to_string(options.batch_size) + " on each of " +
               std::to_string(options.world_size) + " processes");
   constexpr double kAlwaysAllowed = 10;
-  state.limit = static_cast<std::int64_t>(std::max(kAlwaysAllowed, options.max_unreadable * static_cast<double>(state.size)));
+  state.limit =
+      static_cast<std::int64_t>(std::max(kAlwaysAllowed, options.max_unreadable * static_cast<double>(state.size)));
   if (options.workers > 0) state.pool = std::make_unique<ThreadPool>(options.workers);
   start_epoch(0);
 }
 
-Loader::~Loader() { state_->drop_pending(); }
+Loader::~Loader() {
+  state_->drop_pending();
+}
 
-std::int64_t Loader::batches_per_epoch() const { return state_->batches(); }
+std::int64_t Loader::batches_per_epoch() const {
+  return state_->batches();
+}
 
 void Loader::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
   State& state = *state_;
@@ -189,6 +196,8 @@ std::optional<Batch> Loader::next() {
   return collate(std::move(samples));
 }
 
-std::int64_t Loader::unreadable() const { return static_cast<std::int64_t>(state_->unreadable.size()); }
+std::int64_t Loader::unreadable() const {
+  return static_cast<std::int64_t>(state_->unreadable.size());
+}
 
 }  // namespace clipself::datasets

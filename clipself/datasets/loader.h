@@ -13,18 +13,18 @@ namespace clipself::datasets {
 
 struct LoaderOptions {
   int batch_size = 2;
-  int workers = 4;       ///< threads; 0 loads in the calling thread
-  int prefetch = 2;      ///< batches kept ready beside the one in use
+  int workers = 4;   ///< threads; 0 loads in the calling thread
+  int prefetch = 2;  ///< batches kept ready beside the one in use
   std::uint64_t seed = 0;
   bool shuffle = true;
   bool drop_last = true;
-  int rank = 0;          ///< this process takes every world_size-th sample of the epoch's order
+  int rank = 0;  ///< this process takes every world_size-th sample of the epoch's order
   int world_size = 1;
   double max_unreadable = 0.01;  ///< part of the data set (at least 10 images) after which the run stops with an Error
 };
 
-/// Walks an epoch in an order drawn from (seed, epoch). An unreadable image is named in the log once, counted, and replaced
-/// by the next one of the order, so that every run, whatever its number of threads, sees the same batches.
+/// Walks an epoch in an order drawn from (seed, epoch). An unreadable image is named in the log once, counted, and
+/// replaced by the next one of the order, so that every run, whatever its number of threads, sees the same batches.
 class Loader {
  public:
   Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);

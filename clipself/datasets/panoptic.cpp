@@ -140,7 +140,9 @@ PanopticDataset::PanopticDataset(AnnotationIndex index, std::filesystem::path im
   }
 }
 
-std::int64_t PanopticDataset::size() const { return static_cast<std::int64_t>(index_.images.size()); }
+std::int64_t PanopticDataset::size() const {
+  return static_cast<std::int64_t>(index_.images.size());
+}
 
 PanopticSample PanopticDataset::get(std::int64_t index) const {
   const auto position = static_cast<std::size_t>(index);

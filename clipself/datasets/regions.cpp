@@ -19,7 +19,9 @@ std::vector<float> marks(int count) {
   return at;
 }
 
-double round_to_float(double value) { return static_cast<double>(static_cast<float>(value)); }
+double round_to_float(double value) {
+  return static_cast<double>(static_cast<float>(value));
+}
 
 ops::Box enlarged(double cx, double cy, double width, double height, double scale, int image_width, int image_height) {
   const double half = 0.5 * scale;
@@ -70,13 +72,13 @@ std::vector<Region> grid_regions(int width, int height, const GridChoice& choice
   for (const int cell : order.first(std::min(order.size(), static_cast<std::size_t>(std::max(max_boxes, 0))))) {
     const int row = cell / choice.columns;
     const int column = cell % choice.columns;
-    Region region{.row = static_cast<int>(regions.size()),
-                  .box = {at(xs, column, width), at(ys, row, height), at(xs, column + 1, width), at(ys, row + 1, height)},
-                  .crop = {}};
+    Region region{
+        .row = static_cast<int>(regions.size()),
+        .box = {at(xs, column, width), at(ys, row, height), at(xs, column + 1, width), at(ys, row + 1, height)},
+        .crop = {}};
     const auto& [x0, y0, x1, y1] = region.box;
-    region.crop = crop_scale > 1.0
-                      ? enlarged((x1 + x0) / 2, (y1 + y0) / 2, x1 - x0, y1 - y0, crop_scale, width, height)
-                      : region.box;
+    region.crop = crop_scale > 1.0 ? enlarged((x1 + x0) / 2, (y1 + y0) / 2, x1 - x0, y1 - y0, crop_scale, width, height)
+                                   : region.box;
     regions.push_back(region);
   }
   return regions;

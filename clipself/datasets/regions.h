@@ -15,10 +15,10 @@ namespace clipself::datasets {
 
 /// One region of one image, in pixels of that image. Coordinates carry the float32 rounding of the original.
 struct Region {
-  int row = 0;    ///< its row in the original's fixed-size box table (a filtered proposal leaves its row empty)
-  ops::Box box;   ///< pooled from the student's dense map
-  ops::Box crop;  ///< shown to the teacher
-  int label = 0;  ///< labelled boxes only
+  int row = 0;      ///< its row in the original's fixed-size box table (a filtered proposal leaves its row empty)
+  ops::Box box{};   ///< pooled from the student's dense map
+  ops::Box crop{};  ///< shown to the teacher
+  int label = 0;    ///< labelled boxes only
 };
 
 struct GridChoice {
@@ -31,14 +31,14 @@ std::vector<GridChoice> grid_choices(int max_split);
 /// (rows*columns, 4) float32 x0 y0 x1 y1 in 0..1, row by row.
 at::Tensor grid_boxes(const GridChoice& choice);
 
-/// The cells order[0], order[1], ... (at most max_boxes) of the grid; crops enlarged by crop_scale about their centre and
-/// clipped when crop_scale > 1.
+/// The cells order[0], order[1], ... (at most max_boxes) of the grid; crops enlarged by crop_scale about their centre
+/// and clipped when crop_scale > 1.
 std::vector<Region> grid_regions(int width, int height, const GridChoice& choice, double crop_scale, int max_boxes,
                                  std::span<const int> order);
 
 struct ProposalOptions {
   int max_boxes = 20;
-  double min_size = 8;    ///< regions with w*h outside [min_size^2, max_size^2] are left out
+  double min_size = 8;  ///< regions with w*h outside [min_size^2, max_size^2] are left out
   double max_size = 1024;
   double crop_scale = 1.5;  ///< the teacher's crop is the box enlarged by this about its centre, and clipped
 };

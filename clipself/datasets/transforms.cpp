@@ -29,11 +29,13 @@ Size fit(int width, int height, int size) {
 }
 
 void require_size(int size) {
-  if (size < 1) throw Error({.doing = "resizing an image", .found = std::to_string(size), .expected = "a positive size"});
+  if (size < 1)
+    throw Error({.doing = "resizing an image", .found = std::to_string(size), .expected = "a positive size"});
 }
 
 CLIPSELF_CLONES
-void split_planes(const std::uint8_t* rgb, std::size_t count, std::uint8_t* red, std::uint8_t* green, std::uint8_t* blue) {
+void split_planes(const std::uint8_t* rgb, std::size_t count, std::uint8_t* red, std::uint8_t* green,
+                  std::uint8_t* blue) {
   for (std::size_t i = 0; i < count; ++i) {
     red[i] = rgb[3 * i];
     green[i] = rgb[3 * i + 1];
@@ -55,9 +57,11 @@ std::vector<Tap> cubic_taps(int in, int out) {
   const float scale = static_cast<float>(in) / static_cast<float>(out);
   std::vector<Tap> taps;
   for (int i = 0; i < out; ++i) {
-    const float position = scale * (static_cast<float>(i) + 0.5F) - 0.5F;
-    const float cell = std::floor(position);
-    const float t = std::clamp(position - cell, 0.0F, 1.0F);
+    // The scale is a float's, the rest is not rounded to one: so torch 1.13 computes it, and at position 250 a float's last bit
+    // would already show in the fifth digit of the result.
+    const double position = static_cast<double>(scale) * (i + 0.5) - 0.5;
+    const double cell = std::floor(position);
+    const auto t = static_cast<float>(std::clamp(position - cell, 0.0, 1.0));
     taps.push_back({static_cast<int>(cell) - 1, {far(t + 1), near(t), near(1 - t), far(2 - t)}});
   }
   return taps;
@@ -129,7 +133,8 @@ Image crop_and_resize(const Image& image, const ops::Box& box, int size) {
 
 void write_planes(const Image& rgb, std::uint8_t* out) {
   if (rgb.mode != formats::ImageMode::kRGB) {
-    throw Error({.doing = "making a tensor of an image", .found = std::string("mode ") + formats::name(rgb.mode),
+    throw Error({.doing = "making a tensor of an image",
+                 .found = std::string("mode ") + formats::name(rgb.mode),
                  .expected = "RGB"});
   }
   const std::size_t plane = static_cast<std::size_t>(rgb.width) * static_cast<std::size_t>(rgb.height);
@@ -153,7 +158,8 @@ at::Tensor normalize(const at::Tensor& pixels, const Normalization& normalizatio
 at::Tensor resize_mask(const at::Tensor& mask, int size, MaskRule rule) {
   require_size(size);
   TORCH_CHECK(mask.dim() == 2 && mask.element_size() == 1 && mask.device().is_cpu(),
-              "resize_mask takes a bool or uint8 (H, W) tensor on the CPU, not ", mask.sizes(), " ", mask.scalar_type());
+              "resize_mask takes a bool or uint8 (H, W) tensor on the CPU, not ", mask.sizes(), " ",
+              mask.scalar_type());
   const at::Tensor dense = mask.contiguous();
   const auto* in = static_cast<const std::uint8_t*>(dense.const_data_ptr());
   const int in_height = static_cast<int>(mask.size(0));

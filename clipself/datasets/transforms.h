@@ -17,13 +17,13 @@ struct Normalization {
   std::array<float, 3> std{0.26862954F, 0.26130258F, 0.27577711F};
 };
 
-/// Longer side to `size` (bicubic, in the image's own mode, sizes rounded half to even and at least 1), zero-padded right
-/// and bottom to a square, RGB.
+/// Longer side to `size` (bicubic, in the image's own mode, sizes rounded half to even and at least 1), zero-padded
+/// right and bottom to a square, RGB.
 formats::Image resize_longest(const formats::Image& image, int size);
 /// The factor resize_longest applies to box coordinates: min(size / width, size / height).
 double longest_scale(int width, int height, int size);
-/// Crop, longer side to `size`, padding shared by both sides (left and top get the smaller half), RGB. A crop so thin that
-/// a side rounds to zero, in the image or after resizing, gets one pixel (the original raises).
+/// Crop, longer side to `size`, padding shared by both sides (left and top get the smaller half), RGB. A crop so thin
+/// that a side rounds to zero, in the image or after resizing, gets one pixel (the original raises).
 formats::Image crop_and_resize(const formats::Image& image, const ops::Box& box, int size);
 
 /// RGB image as a uint8 tensor (3, H, W).
@@ -38,8 +38,8 @@ enum class MaskRule {
   kBicubic,           ///< the paper's code under torchvision <= 0.16: bicubic without antialiasing, then > 0 (default)
   kBicubicAntialias,  ///< the same code under torchvision >= 0.17, where antialiasing became the default
 };
-/// bool or uint8 (H, W) on the CPU -> float (size, size): longer side to `size` (at least 1 the shorter), padded right and
-/// bottom with 0. Not thresholded.
+/// bool or uint8 (H, W) on the CPU -> float (size, size): longer side to `size` (at least 1 the shorter), padded right
+/// and bottom with 0. Not thresholded.
 at::Tensor resize_mask(const at::Tensor& mask, int size, MaskRule rule = MaskRule::kBicubic);
 
 }  // namespace clipself::datasets

@@ -38,14 +38,22 @@ Source upright_source(int orientation, int x, int y, int stored_width, int store
   const int right = stored_width - 1;
   const int bottom = stored_height - 1;
   switch (orientation) {
-    case 2: return {right - x, y};
-    case 3: return {right - x, bottom - y};
-    case 4: return {x, bottom - y};
-    case 5: return {y, x};
-    case 6: return {y, bottom - x};
-    case 7: return {right - y, bottom - x};
-    case 8: return {right - y, x};
-    default: return {x, y};
+    case 2:
+      return {right - x, y};
+    case 3:
+      return {right - x, bottom - y};
+    case 4:
+      return {x, bottom - y};
+    case 5:
+      return {y, x};
+    case 6:
+      return {y, bottom - x};
+    case 7:
+      return {right - y, bottom - x};
+    case 8:
+      return {right - y, x};
+    default:
+      return {x, y};
   }
 }
 
@@ -79,20 +87,30 @@ Image convert_pixels(const Image& image, const Pixel& pixel) {
   return out;
 }
 
-void grey(std::uint8_t value, std::uint8_t* out) { out[0] = out[1] = out[2] = value; }
+void grey(std::uint8_t value, std::uint8_t* out) {
+  out[0] = out[1] = out[2] = value;
+}
 
 }  // namespace
 
 const char* name(ImageMode mode) {
   switch (mode) {
-    case ImageMode::k1: return "1";
-    case ImageMode::kL: return "L";
-    case ImageMode::kLA: return "LA";
-    case ImageMode::kRGB: return "RGB";
-    case ImageMode::kRGBA: return "RGBA";
-    case ImageMode::kP: return "P";
-    case ImageMode::kI: return "I";
-    case ImageMode::kCMYK: return "CMYK";
+    case ImageMode::k1:
+      return "1";
+    case ImageMode::kL:
+      return "L";
+    case ImageMode::kLA:
+      return "LA";
+    case ImageMode::kRGB:
+      return "RGB";
+    case ImageMode::kRGBA:
+      return "RGBA";
+    case ImageMode::kP:
+      return "P";
+    case ImageMode::kI:
+      return "I";
+    case ImageMode::kCMYK:
+      return "CMYK";
   }
   return "?";
 }
@@ -101,12 +119,16 @@ int bytes_per_pixel(ImageMode mode) {
   switch (mode) {
     case ImageMode::k1:
     case ImageMode::kL:
-    case ImageMode::kP: return 1;
-    case ImageMode::kLA: return 2;
-    case ImageMode::kRGB: return 3;
+    case ImageMode::kP:
+      return 1;
+    case ImageMode::kLA:
+      return 2;
+    case ImageMode::kRGB:
+      return 3;
     case ImageMode::kRGBA:
     case ImageMode::kI:
-    case ImageMode::kCMYK: return 4;
+    case ImageMode::kCMYK:
+      return 4;
   }
   return 0;
 }
@@ -137,7 +159,8 @@ Image read_image(const std::filesystem::path& path, const DecodeOptions& options
 
 Image to_rgb(const Image& image) {
   switch (image.mode) {
-    case ImageMode::kRGB: return image;
+    case ImageMode::kRGB:
+      return image;
     case ImageMode::k1:
     case ImageMode::kL:
     case ImageMode::kLA:
@@ -166,7 +189,8 @@ Image to_rgb(const Image& image) {
     case ImageMode::kCMYK:
       return convert_pixels(image, [](const std::uint8_t* in, std::uint8_t* out) {
         const int light = 255 - in[3];
-        for (int c = 0; c < 3; ++c) out[c] = static_cast<std::uint8_t>(std::clamp(light - multiply_255(in[c], light), 0, 255));
+        for (int c = 0; c < 3; ++c)
+          out[c] = static_cast<std::uint8_t>(std::clamp(light - multiply_255(in[c], light), 0, 255));
       });
   }
   throw Error("converting an image of unknown mode");

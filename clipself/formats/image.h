@@ -11,7 +11,8 @@
 
 namespace clipself::formats {
 
-/// As Pillow names them: 1-bit, grey, grey+alpha, RGB, RGB+alpha, palette, 32-bit integers (how 16-bit grey is opened), CMYK.
+/// As Pillow names them: 1-bit, grey, grey+alpha, RGB, RGB+alpha, palette, 32-bit integers (how 16-bit grey is opened),
+/// CMYK.
 enum class ImageMode { k1, kL, kLA, kRGB, kRGBA, kP, kI, kCMYK };
 
 /// "1", "L", "LA", "RGB", "RGBA", "P", "I", "CMYK".
@@ -23,7 +24,8 @@ struct Image {
   ImageMode mode = ImageMode::kRGB;
   int width = 0;
   int height = 0;
-  /// Rows top to bottom, interleaved, no padding. Mode 1: a byte of 0 or 255; mode I: std::int32_t in the machine's order.
+  /// Rows top to bottom, interleaved, no padding. Mode 1: a byte of 0 or 255; mode I: std::int32_t in the machine's
+  /// order.
   std::vector<std::uint8_t> pixels;
   std::vector<std::array<std::uint8_t, 3>> palette{};  ///< mode P only
 
@@ -42,12 +44,13 @@ struct DecodeOptions {
 };
 
 /// Decodes JPEG or PNG, told apart by content; `what` names it in messages. The decoder's settings and its idea of what
-/// is still readable are Pillow's. Throws Error for anything else, for broken or cut-off data, for more than 2^28 pixels,
-/// for a side above 2^20, and for sizes the number of bytes cannot possibly hold.
+/// is still readable are Pillow's. Throws Error for anything else, for broken or cut-off data, for more than 2^28
+/// pixels, for a side above 2^20, and for sizes the number of bytes cannot possibly hold.
 Image decode_image(std::span<const std::byte> bytes, const std::string& what, const DecodeOptions& options = {});
 Image read_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 
-/// Pillow's convert("RGB"): grey repeated, palette looked up, alpha dropped, CMYK multiplied out, 32-bit clipped to 0..255.
+/// Pillow's convert("RGB"): grey repeated, palette looked up, alpha dropped, CMYK multiplied out, 32-bit clipped to
+/// 0..255.
 Image to_rgb(const Image& image);
 Image to_rgb(Image&& image);
 

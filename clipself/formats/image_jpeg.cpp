@@ -1,5 +1,6 @@
-// JPEG by libjpeg-turbo. libjpeg reports errors by a callback that must not return: ours jumps back to the setjmp of the
-// member function in progress, across libjpeg's C frames only. Those member functions hold no object with a destructor.
+// JPEG by libjpeg-turbo. libjpeg reports errors by a callback that must not return: ours jumps back to the setjmp of
+// the member function in progress, across libjpeg's C frames only. Those member functions hold no object with a
+// destructor.
 #include <algorithm>
 #include <csetjmp>
 #include <cstdio>
@@ -41,7 +42,9 @@ void install(ErrorManager& errors) {
 // The whole file is one buffer. Asking for more suspends the decoder, which then returns short: a cut-off file, where
 // libjpeg's own memory source would invent an end of image and deliver grey.
 void do_nothing(j_decompress_ptr) {}
-boolean no_more_input(j_decompress_ptr) { return FALSE; }
+boolean no_more_input(j_decompress_ptr) {
+  return FALSE;
+}
 void skip_input(j_decompress_ptr info, long count) {
   if (count <= 0) return;
   const auto skipped = std::min(static_cast<std::size_t>(count), info->src->bytes_in_buffer);
@@ -147,9 +150,10 @@ class Reader {
 
 void require_done(Outcome outcome, const Reader& reader, const std::string& what) {
   if (outcome == Outcome::kDone) return;
-  throw Error({.doing = "decoding JPEG",
-               .where = what,
-               .found = outcome == Outcome::kCutOff ? "a file that ends too early" : "broken data: " + reader.message()});
+  throw Error(
+      {.doing = "decoding JPEG",
+       .where = what,
+       .found = outcome == Outcome::kCutOff ? "a file that ends too early" : "broken data: " + reader.message()});
 }
 
 /// Compresses to memory that libjpeg allocates.
@@ -176,7 +180,8 @@ class Writer {
     info_.in_color_space = image.mode == ImageMode::kL ? JCS_GRAYSCALE : JCS_RGB;
     jpeg_set_defaults(&info_);
     jpeg_set_quality(&info_, quality, TRUE);
-    if (image.mode == ImageMode::kRGB && quality > 90) info_.comp_info[0].h_samp_factor = info_.comp_info[0].v_samp_factor = 1;
+    if (image.mode == ImageMode::kRGB && quality > 90)
+      info_.comp_info[0].h_samp_factor = info_.comp_info[0].v_samp_factor = 1;
     jpeg_start_compress(&info_, TRUE);
     while (info_.next_scanline < info_.image_height) {
       JSAMPROW row = const_cast<JSAMPROW>(image.row(static_cast<int>(info_.next_scanline)));
@@ -208,7 +213,8 @@ Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& what) {
       mode = ImageMode::kL;
       space = JCS_GRAYSCALE;
       break;
-    case 3: break;
+    case 3:
+      break;
     case 4:
       mode = ImageMode::kCMYK;
       space = JCS_CMYK;

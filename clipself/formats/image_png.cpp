@@ -1,5 +1,5 @@
-// PNG by libpng, whose errors jump back to the setjmp of the member function in progress, across libpng's C frames only.
-// Those member functions hold no object with a destructor.
+// PNG by libpng, whose errors jump back to the setjmp of the member function in progress, across libpng's C frames
+// only. Those member functions hold no object with a destructor.
 #include <png.h>
 
 #include <algorithm>
@@ -72,13 +72,25 @@ class Reader {
     return true;
   }
 
-  png_uint_32 width() const { return png_get_image_width(png_, info_); }
-  png_uint_32 height() const { return png_get_image_height(png_, info_); }
-  int bit_depth() const { return png_get_bit_depth(png_, info_); }
-  int color_type() const { return png_get_color_type(png_, info_); }
+  png_uint_32 width() const {
+    return png_get_image_width(png_, info_);
+  }
+  png_uint_32 height() const {
+    return png_get_image_height(png_, info_);
+  }
+  int bit_depth() const {
+    return png_get_bit_depth(png_, info_);
+  }
+  int color_type() const {
+    return png_get_color_type(png_, info_);
+  }
   /// Bytes of the packed rows inside the compressed stream.
-  std::uint64_t raw_bytes() const { return static_cast<std::uint64_t>(png_get_rowbytes(png_, info_)) * height(); }
-  std::string message() const { return failure_.message; }
+  std::uint64_t raw_bytes() const {
+    return static_cast<std::uint64_t>(png_get_rowbytes(png_, info_)) * height();
+  }
+  std::string message() const {
+    return failure_.message;
+  }
 
   std::vector<std::array<std::uint8_t, 3>> palette() const {
     png_colorp colours = nullptr;
@@ -101,12 +113,17 @@ class Reader {
   ImageMode mode() const {
     const int depth = bit_depth();
     switch (color_type()) {
-      case PNG_COLOR_TYPE_GRAY: return depth == 1 ? ImageMode::k1 : depth == 16 ? ImageMode::kI : ImageMode::kL;
-      case PNG_COLOR_TYPE_PALETTE: return ImageMode::kP;
+      case PNG_COLOR_TYPE_GRAY:
+        return depth == 1 ? ImageMode::k1 : depth == 16 ? ImageMode::kI : ImageMode::kL;
+      case PNG_COLOR_TYPE_PALETTE:
+        return ImageMode::kP;
       // As Pillow, which knows no 16-bit LA.
-      case PNG_COLOR_TYPE_GRAY_ALPHA: return depth == 16 ? ImageMode::kRGBA : ImageMode::kLA;
-      case PNG_COLOR_TYPE_RGB_ALPHA: return ImageMode::kRGBA;
-      default: return ImageMode::kRGB;
+      case PNG_COLOR_TYPE_GRAY_ALPHA:
+        return depth == 16 ? ImageMode::kRGBA : ImageMode::kLA;
+      case PNG_COLOR_TYPE_RGB_ALPHA:
+        return ImageMode::kRGBA;
+      default:
+        return ImageMode::kRGB;
     }
   }
 

@@ -10,7 +10,8 @@
 
 #include "clipself/base/error.h"
 
-// The convolution is the loader's inner loop; the program is built for any x86-64, so it carries a second version for AVX2.
+// The convolution is the loader's inner loop; the program is built for any x86-64, so it carries a second version for
+// AVX2.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define CLIPSELF_CLONES [[gnu::target_clones("avx2", "default")]]
 #else
@@ -190,12 +191,14 @@ Image resize_bytes(const View& in, int width, int height) {
 
 // Mode I: weights and sums in double, each pass rounded half away from zero.
 using Integers = std::vector<std::int32_t>;
-void weigh_integers(const std::int32_t* in, std::size_t step, const Taps& taps, std::int32_t* out, std::size_t out_step) {
+void weigh_integers(const std::int32_t* in, std::size_t step, const Taps& taps, std::int32_t* out,
+                    std::size_t out_step) {
   for (std::size_t i = 0; i < taps.ranges.size(); ++i) {
     const auto& range = taps.ranges[i];
     double sum = 0;
     for (int t = 0; t < range.count; ++t) {
-      sum += in[static_cast<std::size_t>(range.first + t) * step] * taps.weights[range.offset + static_cast<std::size_t>(t)];
+      sum += in[static_cast<std::size_t>(range.first + t) * step] *
+             taps.weights[range.offset + static_cast<std::size_t>(t)];
     }
     out[i * out_step] = static_cast<std::int32_t>(std::round(sum));
   }
@@ -206,7 +209,8 @@ Image resize_integers(const View& in, int width, int height) {
   const auto in_height = static_cast<std::size_t>(in.height);
   const auto out_width = static_cast<std::size_t>(width);
   Integers values(in_width * in_height);
-  for (std::size_t y = 0; y < in_height; ++y) std::memcpy(&values[y * in_width], in.row(static_cast<int>(y)), in_width * 4);
+  for (std::size_t y = 0; y < in_height; ++y)
+    std::memcpy(&values[y * in_width], in.row(static_cast<int>(y)), in_width * 4);
   if (width != in.width) {
     const Taps taps = make_taps(in.width, width);
     Integers wide(out_width * in_height);
@@ -280,15 +284,17 @@ void unpremultiply(Image& image) {
 Image resize_view(const View& in, int width, int height) {
   if (in.width < 1 || in.height < 1 || width < 1 || height < 1) {
     throw Error({.doing = "resizing an image",
-                 .found = std::to_string(in.width) + " x " + std::to_string(in.height) + " to " + std::to_string(width) +
-                          " x " + std::to_string(height) + " pixels",
+                 .found = std::to_string(in.width) + " x " + std::to_string(in.height) + " to " +
+                          std::to_string(width) + " x " + std::to_string(height) + " pixels",
                  .expected = "at least one pixel"});
   }
   if (width == in.width && height == in.height) return copy(in);
   switch (in.mode) {
     case ImageMode::k1:
-    case ImageMode::kP: return resize_nearest(in, width, height);
-    case ImageMode::kI: return resize_integers(in, width, height);
+    case ImageMode::kP:
+      return resize_nearest(in, width, height);
+    case ImageMode::kI:
+      return resize_integers(in, width, height);
     case ImageMode::kLA:
     case ImageMode::kRGBA: {
       Image premultiplied = copy(in);
@@ -297,7 +303,8 @@ Image resize_view(const View& in, int width, int height) {
       unpremultiply(out);
       return out;
     }
-    default: return resize_bytes(in, width, height);
+    default:
+      return resize_bytes(in, width, height);
   }
 }
 

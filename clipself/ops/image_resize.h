@@ -11,14 +11,15 @@ struct Box {
 };
 
 /// Pillow's Image.resize(BICUBIC): antialiased convolution in 8-bit fixed point, horizontal pass first, each only when
-/// that side changes. In the image's own mode: RGBA and LA premultiplied, P and 1 nearest neighbour, I in double precision.
-/// width, height >= 1; throws Error when the image is empty.
+/// that side changes. In the image's own mode: RGBA and LA premultiplied, P and 1 nearest neighbour, I in double
+/// precision. width, height >= 1; throws Error when the image is empty.
 formats::Image resize_bicubic(const formats::Image& image, int width, int height);
 
 /// Pillow's Image.crop: corners rounded half to even; what lies outside the image is 0. The result may be empty.
 formats::Image crop(const formats::Image& image, const Box& box);
 
-/// resize_bicubic(crop(image, box), width, height), reading the pixels where they are when the box lies inside the image.
+/// resize_bicubic(crop(image, box), width, height), reading the pixels where they are when the box lies inside the
+/// image.
 formats::Image crop_and_resize_bicubic(const formats::Image& image, const Box& box, int width, int height);
 
 /// Adds columns and rows of `fill` (palette index 0 for P).
