@@ -1,0 +1,172 @@
+#include "clipself/training/trainer.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <limits>
+
+#include "clipself/base/error.h"
+#include "clipself/formats/torch_archive.h"
+#include "clipself/training/checkpoint.h"
+
+namespace clipself::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Samples that carry their own index, so that the order of training shows in the result.
+class Numbers : public datasets::Dataset {
+ public:
+  std::int64_t size() const override { return 10; }
+  datasets::Sample get(std::int64_t index, Rng& rng) const override {
+    datasets::Sample sample;
+    sample.image_id = index;
+    sample.image = at::full({3, 2, 2}, static_cast<double>(index * 20) + static_cast<double>(rng.below(10)), at::kByte);
+    sample.boxes = at::tensor({0.0, 0.0, 1.0, 1.0, 1.0}, at::kFloat).reshape({1, 5});
+    sample.crops = at::zeros({1, 3, 1, 1}, at::kByte);
+    return sample;
+  }
+};
+
+// loss = mean (w . x - 1)^2 with x from the images.
+class Regression : public Objective {
+ public:
+  LossTerms losses(const datasets::Batch& batch, Rng&) override {
+    const auto x = batch.images.to(at::kFloat).flatten(1) / 255;
+    return {{"square", (x.matmul(weight_) - target).pow(2).mean()}};
+  }
+  std::vector<std::pair<std::string, at::Tensor>> parameters() override { return {{"weight", weight_}}; }
+  void after_step() override { ++steps; }
+
+  double target = 1;
+  int steps = 0;
+  at::Tensor weight_ = at::full({12, 1}, 0.05).requires_grad_();
+};
+
+struct Run {
+  Regression objective;
+  datasets::Loader loader;
+  AdamW optimizer;
+  Trainer trainer;
+
+  explicit Run(int batch_size = 2, int accum = 1)
+      : loader(std::make_shared<Numbers>(), {.batch_size = batch_size, .workers = 2, .seed = 5}),
+        optimizer(objective.parameters(), {}),
+        trainer(objective, loader, optimizer, {.base_lr = 0.01, .warmup_steps = 2}, {.epochs = 3, .accum_freq = accum, .seed = 5}) {}
+};
+
+std::vector<double> losses_of(Run& run, std::int64_t stop_after = 1000) {
+  std::vector<double> losses;
+  Trainer::Hooks hooks;
+  hooks.on_step = [&](const StepReport& report) { losses.push_back(report.loss); };
+  hooks.should_stop = [&] { return static_cast<std::int64_t>(losses.size()) >= stop_after; };
+  run.trainer.run(hooks);
+  return losses;
+}
+
+TEST(Trainer, RunsEveryStepOfEveryEpochAndLearns) {
+  Run run;
+  std::vector<std::int64_t> epochs;
+  std::vector<double> losses;
+  Trainer::Hooks hooks;
+  hooks.on_step = [&](const StepReport& report) {
+    EXPECT_EQ(report.step, static_cast<std::int64_t>(losses.size()));
+    EXPECT_EQ(report.images, 2);
+    losses.push_back(report.loss);
+  };
+  hooks.on_epoch = [&](std::int64_t done) { epochs.push_back(done); };
+  EXPECT_TRUE(run.trainer.run(hooks));
+  EXPECT_EQ(losses.size(), 15U);
+  EXPECT_EQ(run.objective.steps, 15);
+  EXPECT_EQ(epochs, (std::vector<std::int64_t>{1, 2, 3}));
+  EXPECT_LT(losses.back(), losses.front());
+}
+
+TEST(Trainer, GoesOnFromACheckpointWithTheSameLosses) {
+  Run whole;
+  const auto expected = losses_of(whole);
+  for (const std::int64_t stop : {1, 4, 5, 7, 14}) {
+    const auto file = fs::temp_directory_path() / ("clipself-trainer-" + std::to_string(::getpid()) + ".pt");
+    std::vector<double> losses;
+    {
+      Run first;
+      losses = losses_of(first, stop);
+      Checkpoint checkpoint;
+      checkpoint.position = first.trainer.position();
+      checkpoint.name = "run";
+      checkpoint.state_dict.insert("weight", first.objective.weight_.detach());
+      checkpoint.parameters = checkpoint.state_dict;
+      checkpoint.optimizer = first.optimizer.state_dict(0.01);
+      checkpoint.start_fingerprint = "0";
+      checkpoint.settings = "{}";
+      write_checkpoint(file, checkpoint);
+    }
+    Run second;
+    const auto checkpoint = read_checkpoint(file);
+    fs::remove(file);
+    {
+      const at::NoGradGuard no_grad;
+      second.objective.weight_.copy_(*checkpoint.parameters.find("weight"));
+    }
+    second.optimizer.load_state_dict(checkpoint.optimizer);
+    second.trainer.resume(checkpoint.position);
+    const auto rest = losses_of(second);
+    losses.insert(losses.end(), rest.begin(), rest.end());
+    EXPECT_EQ(losses, expected) << "stopped after " << stop;
+  }
+}
+
+TEST(Trainer, AccumulatedBatchesEqualOneLargeBatch) {
+  Run large(4, 1), accumulated(2, 2);
+  const auto a = losses_of(large), b = losses_of(accumulated);
+  ASSERT_EQ(a.size(), b.size());
+  for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-6) << i;
+  EXPECT_TRUE(at::allclose(large.objective.weight_, accumulated.objective.weight_, 1e-5, 1e-6));
+}
+
+TEST(Trainer, StopsAtALossThatIsNoNumberAndNamesTheImages) {
+  Run run;
+  run.objective.target = std::numeric_limits<double>::quiet_NaN();
+  const auto before = run.objective.weight_.detach().clone();
+  try {
+    losses_of(run);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("image ids"), std::string::npos) << error.what();
+  }
+  EXPECT_TRUE(at::equal(run.objective.weight_.detach(), before));
+}
+
+TEST(Trainer, RefusesAnEpochWithoutAStep) { EXPECT_THROW(Run(2, 6), Error); }
+
+TEST(Checkpoint, RefusesFilesThatHoldOnlyWeights) {
+  const auto file = fs::temp_directory_path() / ("clipself-weights-" + std::to_string(::getpid()) + ".pt");
+  formats::write_torch_archive(file, formats::Value::dict({{"weight", at::ones({2})}}));
+  try {
+    read_checkpoint(file);
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("--pretrained"), std::string::npos) << error.what();
+  }
+  fs::remove(file);
+}
+
+TEST(Fingerprint, ChangesWithNamesShapesAndValues) {
+  const auto of = [](const std::string& name, const at::Tensor& tensor) {
+    formats::TensorDict tensors;
+    tensors.insert(name, tensor);
+    return fingerprint(tensors);
+  };
+  const auto tensor = at::arange(12, at::kFloat);
+  const auto base = of("a", tensor);
+  EXPECT_EQ(base, of("a", tensor.clone()));
+  EXPECT_NE(base, of("b", tensor));
+  EXPECT_NE(base, of("a", tensor.reshape({3, 4})));
+  auto other = tensor.clone();
+  other[11] = 11.000001;
+  EXPECT_NE(base, of("a", other));
+}
+
+}  // namespace
+}  // namespace clipself::training
