@@ -14,7 +14,9 @@ const std::vector<std::string>& openings() {
   return all;
 }
 
-const std::string& at(const std::vector<std::string>& names, int index) { return names[static_cast<std::size_t>(index)]; }
+const std::string& at(const std::vector<std::string>& names, int index) {
+  return names[static_cast<std::size_t>(index)];
+}
 
 std::string phrase(const Look& look, bool with_pattern) {
   const std::string pattern = with_pattern ? at(pattern_names(), look.pattern) + " " : "";
@@ -82,7 +84,9 @@ const std::vector<std::string>& vocabulary() {
   return words;
 }
 
-int vocabulary_size() { return static_cast<int>(vocabulary().size()) + 3; }
+int vocabulary_size() {
+  return static_cast<int>(vocabulary().size()) + 3;
+}
 
 std::vector<std::int64_t> tokenize(std::string_view text) {
   const std::vector<std::string>& words = vocabulary();
@@ -91,7 +95,9 @@ std::vector<std::int64_t> tokenize(std::string_view text) {
   for (const std::string& word : split_words(text)) {
     const auto found = std::lower_bound(words.begin(), words.end(), word);
     if (found == words.end() || *found != word)
-      throw Error({.doing = "reading the caption", .where = std::string(text), .found = "'" + word + "'",
+      throw Error({.doing = "reading the caption",
+                   .where = std::string(text),
+                   .found = "'" + word + "'",
                    .expected = "words of the built-in world"});
     tokens.push_back(found - words.begin() + 1);
   }

@@ -25,14 +25,18 @@ void blend(Rgb& under, const Rgb& over, float opacity) {
   for (std::size_t i = 0; i < 3; ++i) under[i] += (over[i] - under[i]) * opacity;
 }
 
-Rgb scaled(const Rgb& colour, float factor) { return {colour[0] * factor, colour[1] * factor, colour[2] * factor}; }
+Rgb scaled(const Rgb& colour, float factor) {
+  return {colour[0] * factor, colour[1] * factor, colour[2] * factor};
+}
 
 float smooth(float low, float high, float value) {
   const float t = std::clamp((value - low) / (high - low), 0.0F, 1.0F);
   return t * t * (3 - 2 * t);
 }
 
-std::uint8_t to_byte(float value) { return static_cast<std::uint8_t>(std::clamp(value + 0.5F, 0.0F, 255.0F)); }
+std::uint8_t to_byte(float value) {
+  return static_cast<std::uint8_t>(std::clamp(value + 0.5F, 0.0F, 255.0F));
+}
 
 // 1 where the pattern's second tone is; p in units of the radius, in the thing's own frame.
 float pattern_tone(int pattern, float x, float y, float pixel) {
@@ -42,7 +46,8 @@ float pattern_tone(int pattern, float x, float y, float pixel) {
     return smooth(-pixel / period, pixel / period, distance);
   };
   switch (pattern) {
-    case 1: return wave(x + y, 0.62F);
+    case 1:
+      return wave(x + y, 0.62F);
     case 2: {
       const float u = x / 0.5F - std::floor(x / 0.5F) - 0.5F, v = y / 0.5F - std::floor(y / 0.5F) - 0.5F;
       return 1 - smooth(0.3F - pixel, 0.3F + pixel, std::hypot(u, v));
@@ -51,7 +56,8 @@ float pattern_tone(int pattern, float x, float y, float pixel) {
       const float a = wave(x, 0.8F), b = wave(y, 0.8F);
       return a + b - 2 * a * b;
     }
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
@@ -66,9 +72,9 @@ void paint_thing(const Thing& thing, int owner, const ops::Box& window, double s
   const auto radius = static_cast<float>(thing.radius);
   const float c = std::cos(static_cast<float>(thing.angle)), s = std::sin(static_cast<float>(thing.angle));
   const float pixel = 1.0F / (static_cast<float>(scale) * radius);
-  const Rgb base = scaled(kThingColours[static_cast<std::size_t>(thing.look.colour)],
-                          1 + 0.06F * static_cast<float>(thing.tint));
-  const Rgb second = scaled(base, 0.56F);
+  const Rgb base =
+      scaled(kThingColours[static_cast<std::size_t>(thing.look.colour)], 1 + 0.06F * static_cast<float>(thing.tint));
+  const Rgb second = scaled(base, 0.72F);
   const auto distance = [&](float ux, float uy) {  // in units of the radius
     const float x = ux / radius, y = uy / radius;
     return shape_distance(thing.look.shape, x * c + y * s, y * c - x * s);
@@ -77,7 +83,8 @@ void paint_thing(const Thing& thing, int owner, const ops::Box& window, double s
     for (int column = x0; column < x1; ++column) {
       const auto ux = static_cast<float>(window.x0 + (column + 0.5) / scale - thing.x);
       const auto uy = static_cast<float>(window.y0 + (row + 0.5) / scale - thing.y);
-      const auto at = static_cast<std::size_t>(row) * static_cast<std::size_t>(width) + static_cast<std::size_t>(column);
+      const auto at =
+          static_cast<std::size_t>(row) * static_cast<std::size_t>(width) + static_cast<std::size_t>(column);
       const float shadow = 1 - smooth(-2.5F, 3.5F, distance(ux - 1.6F, uy - 2.6F) * radius);
       if (shadow > 0) blend(canvas[at], {12, 16, 24}, 0.38F * shadow);
       const float d = distance(ux, uy);
@@ -119,7 +126,8 @@ Rendering render(const Scene& scene, const ops::Box& window, int width, int heig
         blend(colour, surface_colour(surface, static_cast<float>(x), static_cast<float>(y)), cover);
         if (cover > 0.5F) owner = static_cast<int>(i);
       }
-      const auto at = static_cast<std::size_t>(row) * static_cast<std::size_t>(width) + static_cast<std::size_t>(column);
+      const auto at =
+          static_cast<std::size_t>(row) * static_cast<std::size_t>(width) + static_cast<std::size_t>(column);
       canvas[at] = colour;
       result.owners[at] = things + owner;
     }
@@ -138,8 +146,8 @@ Rendering render(const Scene& scene, double scale) {
 }
 
 Colour class_colour(int label) {
-  const Rgb colour = is_thing_class(label) ? kThingColours[static_cast<std::size_t>(label % kColours)]
-                                           : stuff_colour(label - kThings);
+  const Rgb colour =
+      is_thing_class(label) ? kThingColours[static_cast<std::size_t>(label % kColours)] : stuff_colour(label - kThings);
   return {to_byte(colour[0]), to_byte(colour[1]), to_byte(colour[2])};
 }
 

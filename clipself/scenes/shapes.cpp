@@ -73,14 +73,22 @@ float moon_distance(float x, float y) {
 
 float shape_distance(int shape, float x, float y) {
   switch (shape) {
-    case 0: return std::hypot(x, y) - 0.92F;
-    case 1: return box_distance(x, y, 0.8F, 0.8F);
-    case 2: return triangle_distance(x, y);
-    case 3: return star_distance(x, y);
-    case 4: return heart_distance(x, y);
-    case 5: return std::min(box_distance(x, y, 0.95F, 0.33F), box_distance(x, y, 0.33F, 0.95F));
-    case 6: return std::abs(std::hypot(x, y) - 0.67F) - 0.27F;
-    default: return moon_distance(x, y);
+    case 0:
+      return std::hypot(x, y) - 0.92F;
+    case 1:
+      return box_distance(x, y, 0.8F, 0.8F);
+    case 2:
+      return triangle_distance(x, y);
+    case 3:
+      return star_distance(x, y);
+    case 4:
+      return heart_distance(x, y);
+    case 5:
+      return std::min(box_distance(x, y, 0.95F, 0.33F), box_distance(x, y, 0.33F, 0.95F));
+    case 6:
+      return std::abs(std::hypot(x, y) - 0.67F) - 0.27F;
+    default:
+      return moon_distance(x, y);
   }
 }
 

@@ -44,7 +44,9 @@ float noise(float x, float y) {
   return top + (bottom - top) * ty;
 }
 
-float part(float value) { return value - std::floor(value); }
+float part(float value) {
+  return value - std::floor(value);
+}
 
 // 1 within `half` of a whole number of periods, softened.
 float joint(float value, float period, float half) {
@@ -57,7 +59,9 @@ Rgb mix(const Rgb& a, const Rgb& b, float t) {
   return {a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t};
 }
 
-Rgb lit(const Rgb& colour, float factor) { return {colour[0] * factor, colour[1] * factor, colour[2] * factor}; }
+Rgb lit(const Rgb& colour, float factor) {
+  return {colour[0] * factor, colour[1] * factor, colour[2] * factor};
+}
 
 Rgb grass(float u, float v) {
   const float blades = noise(u / 1.7F, v / 5.5F), tufts = noise(u / 17, v / 14 + 40);
@@ -67,7 +71,8 @@ Rgb grass(float u, float v) {
 Rgb water(float u, float v) {
   const float swell = noise(u / 22, v / 9);
   const float wave = 0.5F + 0.5F * std::sin(v / 1.9F + 7 * swell);
-  return mix(lit(kMean[1], 0.84F + 0.2F * swell), {156, 206, 222}, 0.6F * wave * wave * wave * noise(u / 12, v / 4 + 9));
+  return mix(lit(kMean[1], 0.84F + 0.2F * swell), {156, 206, 222},
+             0.6F * wave * wave * wave * noise(u / 12, v / 4 + 9));
 }
 
 Rgb sand(float u, float v) {
@@ -133,18 +138,36 @@ Rgb surface_colour(const Surface& surface, float x, float y) {
   const float v = y / static_cast<float>(surface.zoom) + static_cast<float>(surface.offset_v);
   Rgb colour{};
   switch (surface.stuff) {
-    case 0: colour = grass(u, v); break;
-    case 1: colour = water(u, v); break;
-    case 2: colour = sand(u, v); break;
-    case 3: colour = bricks(u, v); break;
-    case 4: colour = planks(u, v); break;
-    case 5: colour = pebbles(u, v); break;
-    case 6: colour = snow(u, v); break;
-    default: colour = tiles(u, v); break;
+    case 0:
+      colour = grass(u, v);
+      break;
+    case 1:
+      colour = water(u, v);
+      break;
+    case 2:
+      colour = sand(u, v);
+      break;
+    case 3:
+      colour = bricks(u, v);
+      break;
+    case 4:
+      colour = planks(u, v);
+      break;
+    case 5:
+      colour = pebbles(u, v);
+      break;
+    case 6:
+      colour = snow(u, v);
+      break;
+    default:
+      colour = tiles(u, v);
+      break;
   }
   return lit(colour, 1 + 0.07F * static_cast<float>(surface.tint));
 }
 
-Rgb stuff_colour(int stuff) { return kMean[static_cast<std::size_t>(stuff)]; }
+Rgb stuff_colour(int stuff) {
+  return kMean[static_cast<std::size_t>(stuff)];
+}
 
 }  // namespace clipself::scenes

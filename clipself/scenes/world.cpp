@@ -101,7 +101,9 @@ const std::vector<std::string>& class_names() {
 }
 
 // Every pattern still occurs with every colour and with every shape, only not with every pair of them.
-bool held_out(const Look& look) { return (look.shape + look.colour) % kPatterns == look.pattern; }
+bool held_out(const Look& look) {
+  return (look.shape + look.colour) % kPatterns == look.pattern;
+}
 
 Scene make_scene(const SceneOptions& options, Rng& rng) {
   Scene scene;
@@ -111,14 +113,15 @@ Scene make_scene(const SceneOptions& options, Rng& rng) {
   scene.height = std::round(landscape ? shorter : options.longer_side);
   scene.surfaces = draw_surfaces(scene.width, scene.height, rng);
   const int wanted =
-      options.min_things + static_cast<int>(rng.below(static_cast<std::uint64_t>(options.max_things - options.min_things + 1)));
+      options.min_things +
+      static_cast<int>(rng.below(static_cast<std::uint64_t>(options.max_things - options.min_things + 1)));
   for (int attempt = 0; static_cast<int>(scene.things.size()) < wanted && attempt < 40 * wanted; ++attempt) {
     Thing thing;
     thing.look = draw_look(options.combinations, rng);
     thing.radius = rng.uniform(options.min_radius, options.max_radius);
     thing.x = rng.uniform(thing.radius + 1, scene.width - thing.radius - 1);
     thing.y = rng.uniform(thing.radius + 1, scene.height - thing.radius - 1);
-    thing.angle = rng.uniform(-0.4, 0.4);
+    thing.angle = rng.uniform(-0.25, 0.25);
     thing.tint = rng.uniform(-1, 1);
     const bool free = std::none_of(scene.things.begin(), scene.things.end(),
                                    [&](const Thing& other) { return overlap(thing, other) > 0.12; });
@@ -169,7 +172,8 @@ double visible_part(const Thing& thing, const ops::Box& window) {
   return std::max(0.0, w) * std::max(0.0, h) / (4 * thing.radius * thing.radius);
 }
 
-CloseUp make_close_up(int max_things, Rng& rng) {
+CloseUp make_close_up(double variety, Rng& rng) {
+  const std::size_t max_things = variety < 0.5 ? 1 : 2;
   SceneOptions options;
   const bool surfaces_only = rng.below(8) == 0;
   if (surfaces_only) options.min_things = options.max_things = 0;
@@ -179,12 +183,12 @@ CloseUp make_close_up(int max_things, Rng& rng) {
     double x = rng.uniform(0, scene.width), y = rng.uniform(0, scene.height), half = rng.uniform(18, 60);
     if (!scene.things.empty()) {
       const Thing& subject = scene.things[rng.below(scene.things.size())];
-      half = subject.radius * rng.uniform(1.0, 2.4);
-      const double play = std::max(0.15 * subject.radius, half - subject.radius);
+      half = subject.radius * rng.uniform(1.0, 1.2 + 1.2 * variety);
+      const double play = variety * std::max(0.15 * subject.radius, half - subject.radius);
       x = subject.x + rng.uniform(-play, play);
       y = subject.y + rng.uniform(-play, play);
     }
-    const double stretch = rng.uniform() < 0.5 ? 1.0 : rng.uniform(0.7, 1.0);
+    const double stretch = rng.uniform() < 0.5 ? 1.0 : 1.0 - variety * rng.uniform(0, 0.3);
     const bool wide = rng.below(2) == 0;
     const double half_w = half * (wide ? 1.0 : stretch), half_h = half * (wide ? stretch : 1.0);
     view.window = {std::max(0.0, x - half_w), std::max(0.0, y - half_h), std::min(scene.width, x + half_w),
@@ -192,7 +196,7 @@ CloseUp make_close_up(int max_things, Rng& rng) {
     std::vector<const Thing*> seen;
     for (const Thing& thing : scene.things)
       if (visible_part(thing, view.window) > 0.6) seen.push_back(&thing);
-    if (static_cast<int>(seen.size()) > max_things || (seen.empty() && !surfaces_only)) continue;
+    if (seen.size() > max_things || (seen.empty() && !surfaces_only)) continue;
     view.caption = describe(seen, stuff_in(scene, view.window), rng);
     return view;
   }

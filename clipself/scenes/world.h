@@ -1,7 +1,7 @@
 // The built-in world: coloured, patterned shapes ("things") lying on surfaces ("stuff"), drawn from a seed.
 //
-// A scene is a description in abstract units; render.h turns any window of it into pixels at any resolution, which is how
-// one world gives photos for a data set, close-ups for captions and large pictures for people.
+// A scene is a description in abstract units; render.h turns any window of it into pixels at any resolution, which is
+// how one world gives photos for a data set, close-ups for captions and large pictures for people.
 #pragma once
 
 #include <string>
@@ -26,7 +26,9 @@ const std::vector<std::string>& stuff_names();    ///< "grass", "water", ...
 
 /// The 56 classes by label: "red circle", ... (things, the colour changing fastest), then stuff.
 const std::vector<std::string>& class_names();
-inline bool is_thing_class(int label) { return label < kThings; }
+inline bool is_thing_class(int label) {
+  return label < kThings;
+}
 
 /// How a thing looks. Its class is its colour and shape; the pattern is not part of the class.
 struct Look {
@@ -50,8 +52,8 @@ struct Surface {
   enum class Border { kEverywhere, kLine, kPond };
   int stuff = 0;
   Border border = Border::kEverywhere;
-  double x = 0, y = 0;        ///< a point of the line, or the pond's centre
-  double angle = 0;           ///< direction the line's positive side lies in; the pond's turn
+  double x = 0, y = 0;  ///< a point of the line, or the pond's centre
+  double angle = 0;     ///< direction the line's positive side lies in; the pond's turn
   double radius_x = 0, radius_y = 0;
   double wave = 0, wave_length = 1, phase = 0;  ///< how the border undulates
   double tint = 0;
@@ -95,7 +97,8 @@ struct CloseUp {
   ops::Box window;
   std::string caption;
 };
-/// A window on at most `max_things` things (one in eight shows surfaces alone).
-CloseUp make_close_up(int max_things, Rng& rng);
+/// A window around a thing (one in eight shows surfaces alone). `variety` in 0..1: at 0 the thing fills the picture,
+/// alone and centred; at 1 it may be small, off centre and cut by the border, with another one beside it.
+CloseUp make_close_up(double variety, Rng& rng);
 
 }  // namespace clipself::scenes

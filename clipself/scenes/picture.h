@@ -1,0 +1,35 @@
+// What a model's dense map says, as a picture: the class of every pixel, in the classes' colours, with names.
+#pragma once
+
+#include <torch/torch.h>
+
+#include <string>
+#include <vector>
+
+#include "clipself/formats/image.h"
+#include "clipself/models/clip_model.h"
+#include "clipself/scenes/render.h"
+
+namespace clipself::scenes {
+
+/// The best class of each of width * height pixels, row by row: the dense map of `photo` (longer side brought to
+/// `image_size`), bilinearly enlarged, against `embeddings` (classes, D) of unit length.
+std::vector<int> dense_classes(models::ClipModel& model, const formats::Image& photo, int image_size,
+                               const at::Tensor& embeddings, int width, int height);
+/// The true class of each pixel of a rendering.
+std::vector<int> true_classes(const Scene& scene, const Rendering& rendering);
+/// Part of the pixels where the two agree.
+double agreement(const std::vector<int>& a, const std::vector<int>& b);
+
+/// A scene with maps of its size, one under each heading.
+struct PictureRow {
+  std::string title;
+  formats::Image scene;
+  std::vector<std::vector<int>> maps;  ///< class of each pixel of `scene`
+  std::vector<std::string> notes;      ///< one line below each map
+};
+/// `headings`: one for the scene, then one for each map.
+formats::Image compose_picture(const std::string& title, const std::string& subtitle,
+                               const std::vector<std::string>& headings, const std::vector<PictureRow>& rows);
+
+}  // namespace clipself::scenes
