@@ -14,8 +14,17 @@
 
 namespace clipself::cli::verify {
 
-nlohmann::ordered_json to_json(const formats::Value& value) {
+namespace {
+
+// A value's containers may be shared, and a small file can say something enormous by naming one list twice, over and
+// over.
+constexpr std::int64_t kMostValues = 1'000'000;
+constexpr int kDeepest = 200;
+
+nlohmann::ordered_json bounded_json(const formats::Value& value, std::int64_t& budget, int depth) {
   using Kind = formats::Value::Kind;
+  if (--budget < 0 || depth > kDeepest)
+    throw Error({.doing = "comparing a checkpoint's values", .found = "too many of them, or nested too deeply"});
   switch (value.kind()) {
     case Kind::kNone:
       return nullptr;
@@ -34,17 +43,28 @@ nlohmann::ordered_json to_json(const formats::Value& value) {
     case Kind::kList:
     case Kind::kTuple: {
       auto list = nlohmann::ordered_json::array();
-      for (const auto& item : value.as_list()) list.push_back(to_json(item));
+      for (const auto& item : value.as_list()) list.push_back(bounded_json(item, budget, depth + 1));
       return list;
     }
     case Kind::kDict: {
       auto object = nlohmann::ordered_json::object();
-      for (const auto& [key, item] : value.as_dict())
-        object[key.is(Kind::kString) ? key.as_string() : to_json(key).dump()] = to_json(item);
+      for (const auto& [key, item] : value.as_dict()) {
+        const auto name = key.is(Kind::kString) ? key.as_string()
+                          : key.is(Kind::kInt)  ? std::to_string(key.as_int())
+                                                : key.describe();
+        object[name] = bounded_json(item, budget, depth + 1);
+      }
       return object;
     }
   }
   return nullptr;
+}
+
+}  // namespace
+
+nlohmann::ordered_json to_json(const formats::Value& value) {
+  auto budget = kMostValues;
+  return bounded_json(value, budget, 0);
 }
 
 namespace {

@@ -43,6 +43,15 @@ class CommandLine {
                    .expected = "a number"});
     return parsed;
   }
+  /// The folder of a file given as "<dir>/folder/file", seen from the case; `otherwise` when it is given in another
+  /// way.
+  std::string folder(const std::string& name, const std::string& otherwise) const {
+    constexpr std::string_view kRoot = "<dir>/";
+    const auto path = text(name, "");
+    const auto end = path.rfind('/');
+    if (!path.starts_with(kRoot) || end <= kRoot.size() || path.find("..") != std::string::npos) return otherwise;
+    return "../" + path.substr(kRoot.size(), end - kRoot.size());
+  }
   int count(const std::string& name, int otherwise) const {
     const double parsed = number(name, otherwise);
     if (parsed < 0 || parsed > 1e6)
@@ -62,15 +71,15 @@ class CommandLine {
 void check_evaluation(Case& c, const Run& run, const formats::TensorDict& weights, const CommandLine& line,
                       const nlohmann::ordered_json& expected, const std::string& name, const std::string& where,
                       bool trained) {
-  constexpr const char* kFolder = "../evaluation";
+  const auto folder = line.folder("--val-data", "../evaluation");
   models::ClipModel model(run.student->config());
   models::load_weights(model, weights, name);
   model.freeze(at::kFloat);
-  const auto data = panoptic_data(c, kFolder, line.count("--det-image-size", 1024), model.visual().image_size(),
+  const auto data = panoptic_data(c, folder, line.count("--det-image-size", 1024), model.visual().image_size(),
                                   line.count("--downsample-factor", 16));
   evaluation::ZeroShotOptions options;
   options.half_precision_means = true;
-  const auto result = evaluation::evaluate_zero_shot(model, data, class_embeddings(c, kFolder), options);
+  const auto result = evaluation::evaluate_zero_shot(model, data, class_embeddings(c, folder), options);
   const auto classes = [&](bool thing) {
     return std::count_if(result.classes.begin(), result.classes.end(),
                          [&](const auto& entry) { return entry.is_thing == thing; });
@@ -150,7 +159,7 @@ void verify_main_run(Case& c) {
              epochs = static_cast<std::int64_t>(line.count("--epochs", 1));
   if (steps < 1 || steps > 10000 || epochs < 1 || steps % epochs != 0)
     throw Error({.doing = "reading", .where = where, .found = fmt::format("{} steps in {} epochs", steps, epochs)});
-  Run run(c, "../eva_b_like", value<std::int64_t>(info, "unlocked_groups", where),
+  Run run(c, line.folder("--cache-dir", "../eva_b_like"), value<std::int64_t>(info, "unlocked_groups", where),
           adamw_options(betas[0], betas[1], value<double>(settings, "eps", where), line.number("--wd", 0.1)), 1.0);
   for (const auto& [key, group] :
        {std::pair("no_decay", &run.optimizer.undecayed()), std::pair("decay", &run.optimizer.decayed())})

@@ -90,8 +90,9 @@ std::string table_rows(const Case& finished, std::size_t label_width, bool verbo
             .status = Status::kFailed,
             .note = {}});
   }
+  // Each names its case, wherever it stands: such a line must make sense alone.
   for (const auto& message : finished.unreadable())
-    text += fmt::format("{:<{}}  cannot be read: {}\n", text.empty() ? finished.label() : "", label_width, message);
+    text += fmt::format("{:<{}}  cannot be read: {}\n", finished.label(), label_width, message);
   return text;
 }
 
