@@ -16,7 +16,8 @@ struct ClipSelfOptions {
 };
 
 /// loss_cosine = weight * (1 - mean over all regions of cos(student region feature, teacher crop embedding)), eq. 3 of the
-/// paper. The teacher is a frozen copy of the student's start weights.
+/// paper. The teacher is a frozen copy of the student's start weights. A batch's images and crops are pixels (uint8), or
+/// floating-point and then taken as normalised already.
 class ClipSelf : public training::Objective {
  public:
   /// `student` is trained in place (its locked parameters stay); `teacher` must be frozen.
