@@ -7,7 +7,8 @@
 
 namespace clipself::formats {
 
-/// bool, int8..int64, uint8, float16/32/64, little or big endian, C or Fortran order. Throws Error otherwise, for
+/// bool, int8..int64, uint8, float16/32/64, little or big endian, C or Fortran order; the
+/// result is in C order, a view of the mapped file where that is possible. Throws Error otherwise, for
 /// object arrays and for a size that does not fit the file.
 at::Tensor read_npy(const std::filesystem::path& path);
 

@@ -12,13 +12,14 @@ namespace clipself::formats {
 struct StateDict {
   TensorDict tensors;
   std::string wrapper;                  ///< "state_dict", "module", "model" or "" when the tensors lie at top level
-  bool stripped_module_prefix = false;  ///< every name began with "module."
+  bool stripped_module_prefix = false;  ///< the first name began with "module."
   std::map<std::string, std::string> metadata;  ///< of a safetensors file
 };
 
 /// Reads .pt/.pth (both layouts) or .safetensors, told apart by content, and unwraps as the EVA loader does: the first
-/// of "model", "module", "state_dict" that is present, then a leading "module." when the first name has it. Names are
-/// otherwise untouched. Throws Error when the file holds no tensors by name.
+/// of "model", "module", "state_dict" that is present (and a dict), then, when the first name has a leading "module.",
+/// that of every name. Names are otherwise untouched; entries that are no tensors are left out. Throws Error when the
+/// file holds no tensors by name.
 StateDict read_state_dict(const std::filesystem::path& path);
 
 }  // namespace clipself::formats

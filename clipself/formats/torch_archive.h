@@ -4,7 +4,8 @@
 // 2 to 5, every dtype, strided, shared and zero-stride storages, nn.Parameter, OrderedDict, storages tagged for any
 // device. A pickle is a program; ours is run by an interpreter that knows the handful of globals a checkpoint needs,
 // builds plain values (value.h) and refuses any other global by its name. Every size is checked against the file.
-// Tensors of an uncompressed zip record are views of the memory-mapped file: nothing is copied until somebody writes.
+// Tensors of an uncompressed zip record are views of the memory-mapped file: nothing is copied until somebody writes,
+// and nobody reads all of a file just to verify the checksums of its tensors (those of everything copied are verified).
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@
 
 namespace clipself::formats {
 
-/// The whole tree of a .pt/.pth file. Throws Error for anything that is not a sound archive.
+/// The whole tree of a .pt/.pth file, every tensor on the CPU and without requires_grad (pickle.h says what becomes
+/// what). Throws Error for anything that is not a sound archive.
 Value read_torch_archive(const std::filesystem::path& path);
 
 /// Writes a zip archive that torch.load(path, weights_only=True) reads, atomically. Tensors sharing storage share it in
@@ -24,7 +26,7 @@ Value read_torch_archive(const std::filesystem::path& path);
 /// contiguous.
 void write_torch_archive(const std::filesystem::path& path, const Value& value);
 
-/// True when the first bytes look like either torch layout.
+/// True when the first bytes of a file (32 are enough) look like either torch layout.
 bool looks_like_torch_archive(std::span<const std::byte> head);
 
 }  // namespace clipself::formats
