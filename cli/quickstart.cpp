@@ -47,7 +47,7 @@ struct QuickstartFlags {
   double lr = 1e-3;
   int threads = 0;
   bool pretrain = false;
-  int pretrain_steps = 1600;
+  int pretrain_steps = 1500;
   std::string checkpoint;
 };
 

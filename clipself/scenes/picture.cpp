@@ -97,11 +97,14 @@ void draw_map(Canvas& canvas, int left, int top, const formats::Image& scene, co
     }
   canvas.paste(panel, left, top);
   std::vector<Region> regions = regions_of(map, width, height);
-  std::stable_sort(regions.begin(), regions.end(),
-                   [](const Region& a, const Region& b) { return a.pixels.size() > b.pixels.size(); });
+  // Things first: they are small, and a surface has room for its name elsewhere or can do without.
+  std::stable_sort(regions.begin(), regions.end(), [](const Region& a, const Region& b) {
+    if (is_thing_class(a.label) != is_thing_class(b.label)) return is_thing_class(a.label);
+    return a.pixels.size() > b.pixels.size();
+  });
   std::vector<std::array<int, 4>> taken;
   for (const Region& region : regions) {
-    if (region.pixels.size() * 110 < map.size()) break;
+    if (region.pixels.size() * 110 < map.size()) continue;
     const std::string& name = name_of(region.label);
     const int w = Canvas::width_of(name, text_font()), h = text_font().height;
     const auto [x, y] = anchor(region, width);
@@ -173,23 +176,23 @@ double agreement(const std::vector<int>& a, const std::vector<int>& b) {
 
 formats::Image compose_picture(const std::string& title, const std::string& subtitle,
                                const std::vector<std::string>& headings, const std::vector<PictureRow>& rows) {
-  int panel_width = 0, height = kMargin + 64;
+  int panel_width = 0, height = kMargin + 68;
   for (const PictureRow& row : rows) {
     panel_width = std::max(panel_width, row.scene.width);
-    height += 46 + row.scene.height + 26;
+    height += 36 + row.scene.height + 44;
   }
   const int columns = static_cast<int>(headings.size());
   const int width = 2 * kMargin + columns * panel_width + (columns - 1) * kGap;
   Canvas canvas(width, height + 14 + kMargin, kPaper);
   canvas.write(title, kMargin, kMargin - 4, title_font(), kInk);
   canvas.write(subtitle, kMargin, kMargin + 24, text_font(), kFaint);
-  int y = kMargin + 64;
+  int y = kMargin + 68;
   for (const PictureRow& row : rows) {
-    canvas.write(row.title, kMargin, y - 8, text_font(), kFaint);
+    canvas.write(row.title, kMargin, y - 4, text_font(), kFaint);
     const int top = y + 36;
     for (int column = 0; column < columns; ++column) {
       const int left = kMargin + column * (panel_width + kGap);
-      canvas.write(headings[static_cast<std::size_t>(column)], left, y + 12, title_font(), kInk);
+      canvas.write(headings[static_cast<std::size_t>(column)], left, y + 13, title_font(), kInk);
       canvas.fill(left - 1, top - 1, row.scene.width + 2, row.scene.height + 2, kInk);
       if (column == 0) {
         canvas.paste(row.scene, left, top);
@@ -199,7 +202,7 @@ formats::Image compose_picture(const std::string& title, const std::string& subt
       draw_map(canvas, left, top, row.scene, row.maps[map]);
       if (map < row.notes.size()) canvas.write(row.notes[map], left, top + row.scene.height + 6, text_font(), kFaint);
     }
-    y = top + row.scene.height + 36;
+    y = top + row.scene.height + 44;
   }
   draw_legend(canvas, y);
   return canvas.image();

@@ -1,0 +1,93 @@
+// Drawing for people: letters land where they should, and maps say what the features say.
+#include "clipself/scenes/picture.h"
+
+#include <gtest/gtest.h>
+
+#include "clipself/scenes/canvas.h"
+#include "clipself/scenes/contrastive.h"
+
+namespace clipself::scenes {
+namespace {
+
+int dark_pixels(const formats::Image& image, int x0, int x1) {
+  int count = 0;
+  for (int y = 0; y < image.height; ++y)
+    for (int x = x0; x < x1; ++x) count += image.row(y)[3 * x] < 100 ? 1 : 0;
+  return count;
+}
+
+TEST(Canvas, EveryCharacterHasAGlyphOfTheFontsHeight) {
+  for (const Font* font : {&text_font(), &title_font()}) {
+    ASSERT_EQ(font->glyphs.size(), 95U);
+    for (const Glyph& glyph : font->glyphs)
+      EXPECT_EQ(glyph.coverage.size(), static_cast<std::size_t>(glyph.width * font->height));
+  }
+}
+
+TEST(Canvas, WritesInsideTheMeasuredWidthOnly) {
+  const std::string text = "red star";
+  const int width = Canvas::width_of(text, text_font());
+  Canvas canvas(width + 40, 30, {255, 255, 255});
+  canvas.write(text, 20, 5, text_font(), {0, 0, 0});
+  EXPECT_GT(dark_pixels(canvas.image(), 20, 20 + width), 60);
+  EXPECT_EQ(dark_pixels(canvas.image(), 0, 19) + dark_pixels(canvas.image(), 21 + width, width + 40), 0);
+}
+
+TEST(Canvas, CutsWhatLiesOutside) {
+  Canvas canvas(20, 20, {255, 255, 255});
+  canvas.write("outside", -30, -5, title_font(), {0, 0, 0}, true);
+  canvas.fill(10, 10, 500, 500, {0, 0, 0});
+  EXPECT_EQ(canvas.image().pixels.size(), 20U * 20U * 3U);
+  EXPECT_EQ(canvas.image().row(15)[3 * 15], 0);
+  EXPECT_EQ(canvas.image().row(5)[3 * 15], 255);
+}
+
+TEST(Picture, AgreementIsThePartOfEqualPixels) {
+  EXPECT_DOUBLE_EQ(agreement({1, 2, 3, 4}, {1, 2, 0, 0}), 0.5);
+  EXPECT_DOUBLE_EQ(agreement({7}, {7}), 1.0);
+}
+
+TEST(Picture, DenseClassesPickTheNearestEmbeddingOfEachPatch) {
+  torch::manual_seed(2);
+  models::ClipModel model(world_model_config());
+  initialize_small_model(model, 2);
+  model.freeze(at::kFloat);
+  Rng rng(1, 1, 1);
+  SceneOptions options;
+  options.longer_side = 144;
+  Scene scene = make_scene(options, rng);
+  scene.width = scene.height = 144;
+  const Rendering photo = render(scene, 1.0);
+  // One embedding an arbitrary patch: at that patch's centre nothing can be nearer than the feature itself.
+  at::Tensor image = at::empty({1, 3, 144, 144});
+  for (int c = 0; c < 3; ++c)
+    for (int y = 0; y < 144; ++y)
+      for (int x = 0; x < 144; ++x)
+        image[0][c][y][x] = (static_cast<float>(photo.image.row(y)[3 * x + c]) / 255 -
+                             model.config().pixels.mean[static_cast<std::size_t>(c)]) /
+                            model.config().pixels.std[static_cast<std::size_t>(c)];
+  const at::Tensor dense = model.encode_dense(image)[0];
+  const std::vector<std::pair<int, int>> patches{{2, 3}, {9, 9}, {15, 4}};
+  std::vector<at::Tensor> embeddings;
+  for (const auto& [row, column] : patches) embeddings.push_back(dense.select(1, row).select(1, column));
+  const auto classes = dense_classes(model, photo.image, 144, at::stack(embeddings), 18, 18);
+  for (std::size_t i = 0; i < patches.size(); ++i)
+    EXPECT_EQ(classes[static_cast<std::size_t>(patches[i].first * 18 + patches[i].second)], static_cast<int>(i));
+}
+
+TEST(Picture, HasRoomForEveryPanel) {
+  Rng rng(1, 1, 2);
+  const Scene scene = make_scene({}, rng);
+  const Rendering photo = render(scene, 1.0);
+  const auto truth = true_classes(scene, photo);
+  EXPECT_EQ(truth.size(), photo.owners.size());
+  const auto picture =
+      compose_picture("title", "subtitle", {"scene", "truth"}, {{"row", photo.image, {truth}, {"note"}}});
+  EXPECT_GE(picture.width, 2 * photo.image.width);
+  EXPECT_GE(picture.height, photo.image.height + 60);
+  EXPECT_EQ(picture.pixels.size(),
+            static_cast<std::size_t>(picture.width) * static_cast<std::size_t>(picture.height) * 3);
+}
+
+}  // namespace
+}  // namespace clipself::scenes
