@@ -54,6 +54,19 @@ const char* describe(json::json_type type) {
   return "something else";
 }
 
+// False when the value was read, true when it is of another type than asked for; anything else is broken JSON.
+bool is_other_type(simdjson::error_code result) {
+  if (result == simdjson::SUCCESS) return false;
+  if (result == simdjson::INCORRECT_TYPE) return true;
+  throw simdjson::simdjson_error(result);
+}
+
+// What was found where a number was expected and could not be read.
+const char* describe_unread(json::value value) {
+  const json::json_type type = value.type();
+  return type == json::json_type::number ? "a malformed number" : describe(type);
+}
+
 // Walks one file. Where it is (section, entry, key) goes into messages.
 class Walker {
  public:
@@ -68,7 +81,7 @@ class Walker {
       document = parser.iterate(file.view());
       begun = true;
       json::object top;
-      if (document.get_object().get(top) != simdjson::SUCCESS) fail(describe(document.type()), "an object");
+      if (is_other_type(document.get_object().get(top))) fail(describe(document.type()), "an object");
       for (auto field : top) {
         const json::raw_json_string key = field.key();
         entry_ = -1;
@@ -124,7 +137,7 @@ class Walker {
   void each(const char* section, json::value value, const Read& read) {
     section_ = section;
     json::array array;
-    if (value.get_array().get(array) != simdjson::SUCCESS) fail(describe(value.type()), "an array");
+    if (is_other_type(value.get_array().get(array))) fail(describe(value.type()), "an array");
     for (auto element : array) {
       ++entry_;
       key_ = "";
@@ -135,7 +148,7 @@ class Walker {
 
   json::object object(json::value value) const {
     json::object object;
-    if (value.get_object().get(object) != simdjson::SUCCESS) fail(describe(value.type()), "an object");
+    if (is_other_type(value.get_object().get(object))) fail(describe(value.type()), "an object");
     return object;
   }
 
@@ -149,7 +162,7 @@ class Walker {
       if (real == std::floor(real) && std::abs(real) < kExact) return static_cast<std::int64_t>(real);
       fail(std::to_string(real), "an integer");
     }
-    fail(describe(value.type()), "an integer");
+    fail(describe_unread(value), "an integer");
   }
 
   // Absent and null are the same to all our callers.
@@ -157,7 +170,7 @@ class Walker {
     double real = 0;
     if (value.get_double().get(real) == simdjson::SUCCESS) return real;
     if (value.is_null()) return when_null;
-    fail(describe(value.type()), "a number");
+    fail(describe_unread(value), "a number");
   }
 
   bool flag(json::value value) const {
@@ -169,7 +182,7 @@ class Walker {
 
   std::string text(json::value value) const {
     std::string_view view;
-    if (value.get_string().get(view) == simdjson::SUCCESS) return std::string(view);
+    if (!is_other_type(value.get_string().get(view))) return std::string(view);
     if (value.is_null()) return {};
     fail(describe(value.type()), "a string");
   }
@@ -184,7 +197,7 @@ class Walker {
     constexpr double kFarthest = 1e9;
     std::array<double, 4> box{kNaN, kNaN, kNaN, kNaN};
     json::array array;
-    if (value.get_array().get(array) != simdjson::SUCCESS) {
+    if (is_other_type(value.get_array().get(array))) {
       if (value.is_null()) return box;
       fail(describe(value.type()), "an array of four numbers");
     }
@@ -325,7 +338,7 @@ class Walker {
         listed = true;
         json::value value = field.value();
         json::array array;
-        if (value.get_array().get(array) != simdjson::SUCCESS) fail(describe(value.type()), "an array");
+        if (is_other_type(value.get_array().get(array))) fail(describe(value.type()), "an array");
         for (auto element : array) {
           ++segment_;
           key_ = "";

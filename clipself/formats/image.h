@@ -43,9 +43,10 @@ struct DecodeOptions {
   bool apply_exif_orientation = false;  ///< the original ignores it; so do we unless asked
 };
 
-/// Decodes JPEG or PNG, told apart by content; `what` names it in messages. The decoder's settings and its idea of what
-/// is still readable are Pillow's. Throws Error for anything else, for broken or cut-off data, for more than 2^28
-/// pixels, for a side above 2^20, and for sizes the number of bytes cannot possibly hold.
+/// Decodes JPEG or PNG, told apart by content; `what` names it in messages. The decoder's settings are Pillow's, and so
+/// is its idea of which damaged JPEG is still readable; a PNG must also have the right checksums. Throws Error for
+/// anything else, for broken or cut-off data, for more than 2^28 pixels, for a side above 2^20, and for sizes the
+/// number of bytes cannot possibly hold.
 Image decode_image(std::span<const std::byte> bytes, const std::string& what, const DecodeOptions& options = {});
 Image read_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 

@@ -103,6 +103,8 @@ class Reader {
       for (JDIMENSION i = 0; i < count; ++i) rows[i] = out + row_bytes * (info_.output_scanline + i);
       if (jpeg_read_scanlines(&info_, rows, count) == 0) return Outcome::kCutOff;
     }
+    // Damage behind the last row counts, a missing end marker does not: so it is in Pillow.
+    jpeg_finish_decompress(&info_);
     return Outcome::kDone;
   }
 

@@ -126,6 +126,10 @@ TEST(ReadCoco, BrokenJsonIsOneError) {
     const auto path = folder.write("bad.json", text);
     expect_contains(error_of([&] { read_coco(path); }), "bad.json");
   }
+  const auto open = folder.write("open.json", R"({"images": [{"id": 1, "file_name": "a.jpg"}, {]})");
+  expect_contains(error_of([&] { read_coco(open); }), "expected valid JSON");
+  const auto number = folder.write("number.json", R"({"images": [{"id": 1x2, "file_name": "a.jpg"}]})");
+  expect_contains(error_of([&] { read_coco(number); }), "a malformed number at images[0].id");
   const auto more = folder.write("more.json", whole + whole);
   expect_contains(error_of([&] { read_coco(more); }), "more text");
   expect_contains(error_of([&] { read_coco(folder.path() / "absent.json"); }), "absent.json");
