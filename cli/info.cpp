@@ -30,32 +30,51 @@ std::string shape_of(const at::Tensor& tensor) {
   return text + "]";
 }
 
-// Everything else in an archive beside the tensors by name: settings, counters, the optimizer's size.
-void describe_values(const Value& value, const std::string& path, Json& out) {
+std::int64_t count_tensors(const Value& value) {
+  if (value.is(Value::Kind::kTensor)) return 1;
+  std::int64_t count = 0;
   if (value.is(Value::Kind::kDict)) {
-    std::int64_t tensors = 0;
-    for (const auto& [key, item] : value.as_dict()) {
-      if (item.is(Value::Kind::kTensor)) {
-        ++tensors;
-        continue;
-      }
-      const auto name = key.is(Value::Kind::kString) ? key.as_string() : key.is(Value::Kind::kInt) ? std::to_string(key.as_int()) : key.describe();
-      describe_values(item, path.empty() ? name : path + "." + name, out);
-      if (out.size() > 60) return;
-    }
-    if (tensors > 0) out[path.empty() ? "(top level)" : path] = fmt::format("{} tensors", tensors);
-    return;
+    for (const auto& [key, item] : value.as_dict()) count += count_tensors(item);
+  } else if (value.is(Value::Kind::kList) || value.is(Value::Kind::kTuple)) {
+    for (const auto& item : value.as_list()) count += count_tensors(item);
   }
-  if (value.is(Value::Kind::kString)) {
-    out[path] = value.as_string();
-  } else if (value.is(Value::Kind::kInt)) {
-    out[path] = value.as_int();
-  } else if (value.is(Value::Kind::kFloat)) {
-    out[path] = value.as_float();
-  } else if (value.is(Value::Kind::kBool)) {
-    out[path] = value.as_bool();
-  } else if (!value.is(Value::Kind::kTensor)) {
-    out[path] = value.describe();
+  return count;
+}
+
+// What an archive holds beside the weights: settings and counters by name, containers of tensors by their number.
+void describe_values(const Value& value, const std::string& path, Json& out) {
+  switch (value.kind()) {
+    case Value::Kind::kDict: {
+      const auto tensors = count_tensors(value);
+      if (!path.empty() && tensors > 0 && path.find('.') != std::string::npos) {
+        out[path] = fmt::format("{} tensors", tensors);
+        return;
+      }
+      std::int64_t direct = 0;
+      for (const auto& [key, item] : value.as_dict()) {
+        if (item.is(Value::Kind::kTensor)) {
+          ++direct;
+        } else if (key.is(Value::Kind::kString)) {
+          describe_values(item, path.empty() ? key.as_string() : path + "." + key.as_string(), out);
+        }
+      }
+      if (!path.empty() && direct > 0) out[path] = fmt::format("{} tensors", direct);
+      return;
+    }
+    case Value::Kind::kString:
+      out[path] = value.as_string();
+      return;
+    case Value::Kind::kInt:
+      out[path] = value.as_int();
+      return;
+    case Value::Kind::kFloat:
+      out[path] = value.as_float();
+      return;
+    case Value::Kind::kBool:
+      out[path] = value.as_bool();
+      return;
+    default:
+      if (!value.is(Value::Kind::kTensor)) out[path] = value.describe();
   }
 }
 
