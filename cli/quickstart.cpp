@@ -242,14 +242,15 @@ void print_table(const std::string& title, const std::vector<Row>& rows, bool he
 
 void print_summary(const std::vector<Row>& rows) {
   const auto line = [&](const char* set, const Metrics& before, const Metrics& patches, const Metrics& proposals) {
-    const double ceiling = figure(before, "crops.thing.macc1"), start = figure(before, "rois.thing.macc1");
-    const double grid = figure(patches, "rois.thing.macc1"), boxes = figure(proposals, "rois.thing.macc1");
-    fmt::print("{}: of the crops' {:.1f} %, the dense map's boxes reach {:.0f} % before, {:.0f} % after image patches",
-               set, ceiling, 100 * start / ceiling, 100 * grid / ceiling);
-    if (start > 0) fmt::print(" ({:.1f} times as much)", grid / start);
-    fmt::print(", {:.0f} % after region proposals\n", 100 * boxes / ceiling);
+    const double crops = figure(before, "crops.thing.macc1");
+    const auto reached = [&](const Metrics& metrics) {
+      const double boxes = figure(metrics, "rois.thing.macc1");
+      return fmt::format("{:5.1f} % ({:3.0f} % of the crops')", boxes, crops > 0 ? 100 * boxes / crops : 0.0);
+    };
+    fmt::print("{:<22} crops {:5.1f} %, dense boxes {} before, {} after patches, {} after proposals\n", set, crops,
+               reached(before), reached(patches), reached(proposals));
   };
-  fmt::print("\n");
+  fmt::print("\nThings, top-1:\n");
   line("known combinations", rows[0].figures.known, rows[1].figures.known, rows[2].figures.known);
   line("held-out combinations", rows[0].figures.held_out, rows[1].figures.held_out, rows[2].figures.held_out);
 }
@@ -317,16 +318,14 @@ void print_next_steps(const Session& session) {
 Files: {0}/data (COCO formats), {0}/*.safetensors (models), {0}/results.json
 Try the other commands on them, for example
   clipself info {0}/patches.safetensors
-  clipself eval --model {0}/model.json --pretrained {0}/proposals.safetensors --image-size {1} --precision fp32 \
-    --val-data {2} --val-image-root {3} \
-    --val-segm-root {4} --embed-path {0}/class_embeddings.npy
-  clipself train --model {0}/model.json --pretrained {0}/clip.safetensors --det-image-size {1} --precision fp32 \
-    --train-data {5} --train-image-root {6} \
-    --batch-size {7} --lr 1e-3 --epochs 1 --name my-first-run
+  clipself eval --model {0}/model.json --pretrained {0}/proposals.safetensors --precision fp32 --det-image-size {1} \
+    --val-data {2} --val-image-root {3} --embed-path {0}/class_embeddings.npy
+  clipself train --model {0}/model.json --pretrained {0}/clip.safetensors --precision fp32 --det-image-size {1} \
+    --dataset-type proposals_distill --train-data {4} --train-image-root {5} \
+    --lock-image-unlocked-groups 4 --batch-size {6} --lr 1e-3 --warmup 10 --epochs 1 --alpha 1 --logs {0}/logs
 )",
              folder, kImageSize, session.data.val.panoptic.string(), session.data.val.images.string(),
-             session.data.val.panoptic_masks.string(), session.data.train.instances.string(),
-             session.data.train.images.string(), kBatchSize);
+             session.data.train.proposals.string(), session.data.train.images.string(), kBatchSize);
 }
 
 void quickstart(const QuickstartFlags& flags) {
