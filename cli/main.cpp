@@ -40,7 +40,11 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    print_error(first_line(error.what()) + " (hint: see 'clipself --help' or 'clipself COMMAND --help')");
+    // CLI11 says that a command is missing before it says what stood in its place.
+    const auto strays = app.remaining();
+    const bool no_command = app.get_subcommands().empty() && !strays.empty();
+    const std::string what = no_command ? "no command or flag '" + strays.front() + "'" : first_line(error.what());
+    print_error(Error(what + " (hint: see 'clipself --help' or 'clipself COMMAND --help')").what());
     return 2;
   } catch (const cli::ExitCode& exit) {
     return exit.code;

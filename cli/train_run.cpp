@@ -43,6 +43,16 @@ void TrainRun::check_flags() {
     throw Error({.doing = "--det-image-size", .where = std::to_string(flags_.validation.image_size), .found = "no multiple of the patch size",
                  .expected = "a multiple of " + std::to_string(config.vision.patch_size)});
   }
+  // Ranges let "nan" through, and one such number would spoil every weight.
+  const std::pair<const char*, double> numbers[] = {
+      {"--lr", flags_.lr}, {"--wd", flags_.wd}, {"--beta1", flags_.beta1}, {"--beta2", flags_.beta2}, {"--eps", flags_.eps},
+      {"--alpha", flags_.alpha}, {"--grad-clip-norm", flags_.grad_clip_norm}, {"--crop-scale", flags_.crop_scale},
+      {"--min-size", flags_.min_size}, {"--max-size", flags_.max_size}, {"--train-ratio", flags_.train_ratio},
+      {"--max-unreadable", flags_.max_unreadable}, {"--lr-cooldown-power", flags_.lr_cooldown_power},
+      {"--lr-cooldown-end", flags_.lr_cooldown_end}};
+  for (const auto& [name, value] : numbers) {
+    if (!std::isfinite(value)) throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
+  }
   if (flags_.min_size > flags_.max_size) {
     throw Error({.doing = "--min-size", .where = fmt::format("{}", flags_.min_size), .found = "more than --max-size", .expected = "less"});
   }

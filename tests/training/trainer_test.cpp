@@ -44,19 +44,19 @@ class Regression : public Objective {
   at::Tensor weight_ = at::full({12, 1}, 0.05).requires_grad_();
 };
 
-struct Run {
+struct SmallRun {
   Regression objective;
   datasets::Loader loader;
   AdamW optimizer;
   Trainer trainer;
 
-  explicit Run(int batch_size = 2, int accum = 1)
+  explicit SmallRun(int batch_size = 2, int accum = 1)
       : loader(std::make_shared<Numbers>(), {.batch_size = batch_size, .workers = 2, .seed = 5}),
         optimizer(objective.parameters(), {}),
         trainer(objective, loader, optimizer, {.base_lr = 0.01, .warmup_steps = 2}, {.epochs = 3, .accum_freq = accum, .seed = 5}) {}
 };
 
-std::vector<double> losses_of(Run& run, std::int64_t stop_after = 1000) {
+std::vector<double> losses_of(SmallRun& run, std::int64_t stop_after = 1000) {
   std::vector<double> losses;
   Trainer::Hooks hooks;
   hooks.on_step = [&](const StepReport& report) { losses.push_back(report.loss); };
@@ -66,7 +66,7 @@ std::vector<double> losses_of(Run& run, std::int64_t stop_after = 1000) {
 }
 
 TEST(Trainer, RunsEveryStepOfEveryEpochAndLearns) {
-  Run run;
+  SmallRun run;
   std::vector<std::int64_t> epochs;
   std::vector<double> losses;
   Trainer::Hooks hooks;
@@ -84,13 +84,13 @@ TEST(Trainer, RunsEveryStepOfEveryEpochAndLearns) {
 }
 
 TEST(Trainer, GoesOnFromACheckpointWithTheSameLosses) {
-  Run whole;
+  SmallRun whole;
   const auto expected = losses_of(whole);
   for (const std::int64_t stop : {1, 4, 5, 7, 14}) {
     const auto file = fs::temp_directory_path() / ("clipself-trainer-" + std::to_string(::getpid()) + ".pt");
     std::vector<double> losses;
     {
-      Run first;
+      SmallRun first;
       losses = losses_of(first, stop);
       Checkpoint checkpoint;
       checkpoint.position = first.trainer.position();
@@ -102,7 +102,7 @@ TEST(Trainer, GoesOnFromACheckpointWithTheSameLosses) {
       checkpoint.settings = "{}";
       write_checkpoint(file, checkpoint);
     }
-    Run second;
+    SmallRun second;
     const auto checkpoint = read_checkpoint(file);
     fs::remove(file);
     {
@@ -118,7 +118,7 @@ TEST(Trainer, GoesOnFromACheckpointWithTheSameLosses) {
 }
 
 TEST(Trainer, AccumulatedBatchesEqualOneLargeBatch) {
-  Run large(4, 1), accumulated(2, 2);
+  SmallRun large(4, 1), accumulated(2, 2);
   const auto a = losses_of(large), b = losses_of(accumulated);
   ASSERT_EQ(a.size(), b.size());
   for (std::size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-6) << i;
@@ -126,7 +126,7 @@ TEST(Trainer, AccumulatedBatchesEqualOneLargeBatch) {
 }
 
 TEST(Trainer, StopsAtALossThatIsNoNumberAndNamesTheImages) {
-  Run run;
+  SmallRun run;
   run.objective.target = std::numeric_limits<double>::quiet_NaN();
   const auto before = run.objective.weight_.detach().clone();
   try {
@@ -138,7 +138,7 @@ TEST(Trainer, StopsAtALossThatIsNoNumberAndNamesTheImages) {
   EXPECT_TRUE(at::equal(run.objective.weight_.detach(), before));
 }
 
-TEST(Trainer, RefusesAnEpochWithoutAStep) { EXPECT_THROW(Run(2, 6), Error); }
+TEST(Trainer, RefusesAnEpochWithoutAStep) { EXPECT_THROW(SmallRun(2, 6), Error); }
 
 TEST(Checkpoint, RefusesFilesThatHoldOnlyWeights) {
   const auto file = fs::temp_directory_path() / ("clipself-weights-" + std::to_string(::getpid()) + ".pt");
