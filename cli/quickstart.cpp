@@ -5,6 +5,7 @@
 #include <torch/torch.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -332,6 +333,7 @@ void quickstart(const QuickstartFlags& flags) {
   const auto start = Clock::now();
   const StopRequest stop;
   Session session{flags, stop, flags.out, {}, {}};
+  if (!std::isfinite(flags.lr)) throw Error({.doing = "--lr", .found = fmt::format("{}", flags.lr), .expected = "a finite number"});
   require_writable_folder(session.folder);
   if (!flags.pretrain) find_checkpoint(flags.checkpoint);  // before minutes of work
   const int threads =
@@ -401,7 +403,7 @@ void add_quickstart(CLI::App& app) {
       ->check(CLI::Range(1, 90000))
       ->capture_default_str();
   command->add_option("--lr", flags->lr, "Learning rate of the refinements")
-      ->check(CLI::PositiveNumber)
+      ->check(kPositive)
       ->capture_default_str();
   command->add_option("--threads", flags->threads, "Processor threads (0: all)")->check(CLI::Range(0, 1024));
   command->add_option("--checkpoint", flags->checkpoint,
