@@ -403,7 +403,7 @@ void add_quickstart(CLI::App& app) {
       ->check(CLI::Range(1, 90000))
       ->capture_default_str();
   command->add_option("--lr", flags->lr, "Learning rate of the refinements")
-      ->check(kPositive)
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--threads", flags->threads, "Processor threads (0: all)")->check(CLI::Range(0, 1024));
   command->add_option("--checkpoint", flags->checkpoint,

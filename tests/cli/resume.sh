@@ -21,7 +21,7 @@ interrupt() {
   done
   kill -s "$signal" $process 2>/dev/null || true
   status=0
-  wait $process || status=$?
+  wait $process 2>/dev/null || status=$?
 }
 
 # same NAME: NAME took the same steps as the run that was never stopped.
@@ -49,6 +49,7 @@ interrupt killed KILL 25 --save-every-n-steps 4
 accepted 'going on after kill -9' "${settings[@]}" --name killed --resume latest
 same killed
 
-# What was begun with other weights is not gone on with.
-refused 'another seed' 'other weights' "${settings[@]}" --name killed --resume latest --seed 4
+# What was begun with other weights is not gone on with. (Out of out/, which must stay empty when a command is refused.)
+mv out/killed killed && rm -rf out && mkdir out
+refused 'another seed' 'other weights' "${settings[@]}" --resume "$(echo killed/checkpoints/epoch_*.pt)" --seed 4
 finish

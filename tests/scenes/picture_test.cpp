@@ -39,7 +39,9 @@ TEST(Canvas, CutsWhatLiesOutside) {
   canvas.fill(10, 10, 500, 500, {0, 0, 0});
   EXPECT_EQ(canvas.image().pixels.size(), 20U * 20U * 3U);
   EXPECT_EQ(canvas.image().row(15)[3 * 15], 0);
-  EXPECT_EQ(canvas.image().row(5)[3 * 15], 255);
+  Canvas empty(20, 20, {255, 255, 255});
+  empty.write("outside", 21, 5, title_font(), {0, 0, 0}, true);
+  EXPECT_EQ(dark_pixels(empty.image(), 0, 20), 0);
 }
 
 TEST(Picture, AgreementIsThePartOfEqualPixels) {
