@@ -1,7 +1,7 @@
 // What several commands share: flags for models and data, configuration files, tables of settings.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <CLI/CLI.hpp>
 #include <memory>

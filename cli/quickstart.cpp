@@ -2,7 +2,7 @@
 // refined twice (image patches, region proposals) by the code of `clipself train` and measured again by that of
 // `clipself eval`.
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <chrono>
 #include <cmath>

@@ -1,7 +1,7 @@
 // One reference case being checked: its files, and the comparisons made so far.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <cstdint>
 #include <filesystem>

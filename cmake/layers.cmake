@@ -21,7 +21,7 @@ clipself_layer(base LINKS clipself_options)
 file(WRITE ${CMAKE_BINARY_DIR}/torch_pch.cpp "// holds the precompiled torch header\n")
 add_library(clipself_pch STATIC ${CMAKE_BINARY_DIR}/torch_pch.cpp)
 target_link_libraries(clipself_pch PUBLIC clipself_torch)
-target_precompile_headers(clipself_pch PRIVATE <torch/torch.h>)
+target_precompile_headers(clipself_pch PRIVATE ${CMAKE_SOURCE_DIR}/clipself/base/torch.h)
 
 clipself_layer(formats USES base LINKS clipself_torch ZLIB::ZLIB JPEG::JPEG PNG::PNG simdjson::simdjson)
 clipself_layer(ops USES base formats LINKS clipself_torch)

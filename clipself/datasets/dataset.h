@@ -1,7 +1,7 @@
 // Training data: index -> sample -> batch.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <filesystem>
 #include <memory>

@@ -1,7 +1,7 @@
 // Evaluation data: COCO panoptic segments as boxes, crops and masks (the original's COCOPanopticDataset).
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <filesystem>
 #include <vector>

@@ -1,7 +1,7 @@
 // Which parts of an image are trained on: a grid of patches, proposals, or labelled boxes.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <array>
 #include <span>

@@ -1,7 +1,7 @@
 // From an image to a model's input, as the original's two transforms do it.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <array>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Zero-shot region classification: boxes, crops and masks of COCO panoptic segments against class embeddings.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <array>
 #include <functional>

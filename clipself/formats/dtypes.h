@@ -1,7 +1,7 @@
 // The names each file format gives to the tensor types.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <span>
 #include <string_view>

@@ -1,7 +1,7 @@
 // Tensors and storages that view a mapped file.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <cstddef>
 #include <cstdint>

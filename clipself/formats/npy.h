@@ -1,7 +1,7 @@
 // NumPy's .npy arrays (format versions 1 to 3).
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <filesystem>
 

@@ -1,7 +1,7 @@
 // Python pickles, protocols 2 to 5, as data: read by an interpreter that runs no code, written for torch.load.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <cstddef>
 #include <cstdint>

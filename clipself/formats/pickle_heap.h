@@ -4,7 +4,7 @@
 // leak, and freeing a million nested lists is no recursion. to_value() turns the finished graph into a Value.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <array>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // Named tensors in a fixed order: what a checkpoint holds and what a model gives and takes.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <string>
 

@@ -1,7 +1,7 @@
 // A tree of plain values: what a pickle may hold here, and nothing that runs.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <cstdint>
 #include <memory>

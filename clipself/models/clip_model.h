@@ -1,7 +1,7 @@
 // A CLIP model: vision tower, text tower, logit scale.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <memory>
 #include <vector>

@@ -2,7 +2,7 @@
 // and weights are cast to it where they are used, so that gradients arrive at the float32 masters.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <memory>
 

@@ -1,7 +1,7 @@
 // The CLIP text transformer.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <memory>
 #include <vector>

@@ -1,7 +1,7 @@
 // The interface every vision transformer implements.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <vector>
 

@@ -1,7 +1,7 @@
 // Trading computation for memory: a function whose intermediate results are computed again in the backward pass.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <functional>
 #include <vector>

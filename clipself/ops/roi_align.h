@@ -2,7 +2,7 @@
 // spatial_scale 1, sampling_ratio -1, aligned true.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <vector>
 

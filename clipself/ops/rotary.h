@@ -1,7 +1,7 @@
 // Two-dimensional rotary position embedding (Su et al. 2021) as EVA-02 uses it.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 namespace clipself::ops {
 

@@ -2,7 +2,7 @@
 // quickstart` refines.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <cstdint>
 #include <functional>

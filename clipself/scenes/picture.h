@@ -1,7 +1,7 @@
 // What a model's dense map says, as a picture: the class of every pixel, in the classes' colours, with names.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <string>
 #include <vector>

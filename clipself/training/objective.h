@@ -1,7 +1,7 @@
 // What a method has to say for the trainer to train it.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <string>
 #include <utility>

@@ -1,7 +1,7 @@
 // AdamW (Loshchilov, Hutter 2019) with the original's two parameter groups, on LibTorch's fused kernel.
 #pragma once
 
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 
 #include <array>
 #include <map>

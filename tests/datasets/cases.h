@@ -2,7 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include "clipself/base/torch.h"
 #include <unistd.h>
 
 #include <algorithm>
