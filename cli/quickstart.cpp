@@ -2,7 +2,6 @@
 // refined twice (image patches, region proposals) by the code of `clipself train` and measured again by that of
 // `clipself eval`.
 #include <fmt/format.h>
-#include "clipself/base/torch.h"
 
 #include <chrono>
 #include <cmath>
@@ -17,6 +16,7 @@
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
 #include "clipself/base/signals.h"
+#include "clipself/base/torch.h"
 #include "clipself/datasets/panoptic.h"
 #include "clipself/distillation/clipself.h"
 #include "clipself/evaluation/zero_shot.h"
@@ -36,15 +36,17 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using ModelPtr = std::shared_ptr<models::ClipModel>;
 
-constexpr int kImageSize = 144;  // longer side of what the student sees: 18 x 18 patches
-constexpr int kBatchSize = 12;
-constexpr double kPictureScale = 1.6;  // pixels a unit in the picture
+constexpr int kImageSize = 96;  // longer side of what the student sees: 12 x 12 patches
+constexpr int kBatchSize = 8;
+constexpr int kMaxSplit = 3;           // a cell of a finer grid would be smaller than the things of this world
+constexpr int kProposalEpochs = 2;     // image patches get one pass over the scenes
+constexpr double kPictureScale = 2.1;  // pixels a unit in the picture
 
 struct QuickstartFlags {
   std::string out = "quickstart";
   std::uint64_t seed = 1;
-  int steps = 120;
-  int val_images = 100;
+  int steps = 300;
+  int val_images = 150;
   double lr = 1e-3;
   int threads = 0;
   bool pretrain = false;
@@ -183,6 +185,7 @@ ModelPtr refine(const Session& session, models::ClipModel& start, datasets::Regi
   options.regions = regions;
   options.image_size = kImageSize;
   options.crop_size = student->visual().image_size();
+  options.max_split = kMaxSplit;
   options.seed = flags.seed;
   const auto data = std::make_shared<datasets::DistillDataset>(
       datasets::read_coco(patches ? session.data.train.instances : session.data.train.proposals),
@@ -190,8 +193,9 @@ ModelPtr refine(const Session& session, models::ClipModel& start, datasets::Regi
   datasets::Loader loader(data, {.batch_size = kBatchSize, .workers = 1, .prefetch = 2, .seed = flags.seed});
   distillation::ClipSelf objective(student, teacher, {});
   training::AdamW optimizer(objective.parameters(), {});
-  training::Trainer trainer(objective, loader, optimizer, {.base_lr = flags.lr, .warmup_steps = 10},
-                            {.epochs = 1, .grad_clip_norm = std::nullopt, .seed = flags.seed});
+  training::Trainer trainer(
+      objective, loader, optimizer, {.base_lr = flags.lr, .warmup_steps = 10},
+      {.epochs = patches ? 1 : kProposalEpochs, .grad_clip_norm = std::nullopt, .seed = flags.seed});
   Progress progress(name, trainer.total_steps());
   double first = 0, last = 0;
   trainer.run({.on_step =
@@ -323,17 +327,18 @@ Try the other commands on them, for example
     --val-data {2} --val-image-root {3} --embed-path {0}/class_embeddings.npy
   clipself train --model {0}/model.json --pretrained {0}/clip.safetensors --precision fp32 --det-image-size {1} \
     --dataset-type proposals_distill --train-data {4} --train-image-root {5} \
-    --lock-image-unlocked-groups 4 --batch-size {6} --lr 1e-3 --warmup 10 --epochs 1 --alpha 1 --logs {0}/logs
+    --lock-image-unlocked-groups 4 --batch-size {6} --lr 1e-3 --warmup 10 --epochs {7} --alpha 1 --logs {0}/logs
 )",
              folder, kImageSize, session.data.val.panoptic.string(), session.data.val.images.string(),
-             session.data.train.proposals.string(), session.data.train.images.string(), kBatchSize);
+             session.data.train.proposals.string(), session.data.train.images.string(), kBatchSize, kProposalEpochs);
 }
 
 void quickstart(const QuickstartFlags& flags) {
   const auto start = Clock::now();
   const StopRequest stop;
   Session session{flags, stop, flags.out, {}, {}};
-  if (!std::isfinite(flags.lr)) throw Error({.doing = "--lr", .found = fmt::format("{}", flags.lr), .expected = "a finite number"});
+  if (!std::isfinite(flags.lr))
+    throw Error({.doing = "--lr", .found = fmt::format("{}", flags.lr), .expected = "a finite number"});
   require_writable_folder(session.folder);
   if (!flags.pretrain) find_checkpoint(flags.checkpoint);  // before minutes of work
   const int threads =
@@ -396,7 +401,10 @@ void add_quickstart(CLI::App& app) {
   command->add_option("--out", flags->out, "Folder for the scenes, models, figures and the picture")
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "Seed of the scenes and of training")->capture_default_str();
-  command->add_option("--steps", flags->steps, "Steps of each of the two refinements (12 images a step)")
+  command
+      ->add_option("--steps", flags->steps,
+                   "Steps of the refinement by image patches, 8 scenes each; region proposals get twice as many, on "
+                   "the same scenes")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   command->add_option("--val-images", flags->val_images, "Scenes to measure on, in each of the two sets")

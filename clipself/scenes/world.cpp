@@ -174,7 +174,8 @@ double visible_part(const Thing& thing, const ops::Box& window) {
 
 CloseUp make_close_up(double variety, Rng& rng) {
   const std::size_t max_things = variety < 0.5 ? 1 : 2;
-  SceneOptions options;
+  // Photos with captions come from a wider and busier world than the data set's scenes.
+  SceneOptions options{.longer_side = 192, .min_things = 3, .max_things = 6, .min_radius = 14, .max_radius = 27};
   const bool surfaces_only = rng.below(8) == 0;
   if (surfaces_only) options.min_things = options.max_things = 0;
   while (true) {

@@ -70,11 +70,11 @@ struct Scene {
 enum class Combinations { kSeen, kHeldOut };
 
 struct SceneOptions {
-  double longer_side = 192;
-  int min_things = 3;
-  int max_things = 6;
-  double min_radius = 14;
-  double max_radius = 27;
+  double longer_side = 144;
+  int min_things = 2;
+  int max_things = 4;
+  double min_radius = 18;
+  double max_radius = 30;
   Combinations combinations = Combinations::kSeen;
 };
 
