@@ -34,8 +34,8 @@ struct BenchFlags {
   bool grad_checkpointing = false, json = false;
 };
 
-// Products of a block for one token sequence of `tokens`: four projections, three MLP matrices, two attention products; each
-// multiply-add counts as two operations.
+// Products of a block for one token sequence of `tokens`: four projections, three MLP matrices, two attention products;
+// each multiply-add counts as two operations.
 double block_flops(const models::VisionConfig& vision, double tokens, bool attends) {
   const double width = vision.width;
   const double projections = attends ? 4 * width * width : 2 * width * width;
@@ -49,15 +49,19 @@ double image_flops(const models::ClipConfig& config, int size, bool dense) {
   const double patches = static_cast<double>(size / vision.patch_size) * (size / vision.patch_size);
   const double embed = 2 * patches * 3 * vision.patch_size * vision.patch_size * vision.width;
   const double head = 2 * (dense ? patches : 1) * vision.width * config.embed_dim;
-  return embed + head + (vision.layers - 1) * block_flops(vision, patches + 1, true) + block_flops(vision, patches + 1, !dense);
+  return embed + head + (vision.layers - 1) * block_flops(vision, patches + 1, true) +
+         block_flops(vision, patches + 1, !dense);
 }
 
-// Forward, gradients to activations and gradients to weights cost the same each; below the first trained block only the forward.
+// Forward, gradients to activations and gradients to weights cost the same each; below the first trained block only the
+// forward.
 double step_flops(const models::ClipConfig& config, const BenchFlags& flags, int trained_blocks) {
   const auto& vision = config.vision;
-  const double patches = static_cast<double>(flags.image_size / vision.patch_size) * (flags.image_size / vision.patch_size);
+  const double patches =
+      static_cast<double>(flags.image_size / vision.patch_size) * (flags.image_size / vision.patch_size);
   const double student = image_flops(config, flags.image_size, true);
-  const double backward = 2 * ((trained_blocks - 1) * block_flops(vision, patches + 1, true) + block_flops(vision, patches + 1, false));
+  const double backward =
+      2 * ((trained_blocks - 1) * block_flops(vision, patches + 1, true) + block_flops(vision, patches + 1, false));
   const double again = flags.grad_checkpointing ? backward / 2 : 0;
   return flags.batch_size * (student + backward + again + flags.crops * image_flops(config, vision.image_size, false));
 }
@@ -132,7 +136,8 @@ void bench_step(const BenchFlags& flags, Json& out) {
   training::AdamW optimizer(objective.parameters(), {});
   const auto batch = random_batch(flags, student->config());
   Rng rng(0);
-  const auto timing = time_runs(flags.steps, device, [&] { training::train_step(objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
+  const auto timing = time_runs(flags.steps, device,
+                                [&] { training::train_step(objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
   out["trained_blocks"] = blocks;
   add_rates(out, timing, flags.batch_size, step_flops(student->config(), flags, blocks));
 }
@@ -146,13 +151,15 @@ void bench_forward(const BenchFlags& flags, Json& out, bool dense) {
   const int size = dense ? flags.image_size : config.vision.image_size;
   const int count = flags.batch_size * (dense ? 1 : flags.crops);
   const auto images = at::randn({count, 3, size, size}).to(device);
-  const auto timing = time_runs(flags.steps, device, [&] { dense ? model->encode_dense(images) : model->encode_image(images); });
+  const auto timing =
+      time_runs(flags.steps, device, [&] { dense ? model->encode_dense(images) : model->encode_image(images); });
   add_rates(out, timing, count, count * image_flops(config, size, dense));
 }
 
 void bench_loader(const BenchFlags& flags, Json& out) {
   if (flags.image_folder.empty()) {
-    throw Error({.doing = "clipself bench loader", .found = "no --image-folder", .expected = "a folder of JPEG or PNG images"});
+    throw Error(
+        {.doing = "clipself bench loader", .found = "no --image-folder", .expected = "a folder of JPEG or PNG images"});
   }
   const auto config = models::model_config(flags.model);
   datasets::DistillOptions options;
@@ -207,12 +214,20 @@ void run(const BenchFlags& flags) {
   if (flags.threads > 0) at::set_num_threads(flags.threads);
   const auto config = models::model_config(flags.model);
   if (flags.image_size % config.vision.patch_size != 0) {
-    throw Error({.doing = "--image-size", .where = std::to_string(flags.image_size), .found = "no multiple of the patch size",
+    throw Error({.doing = "--image-size",
+                 .where = std::to_string(flags.image_size),
+                 .found = "no multiple of the patch size",
                  .expected = "a multiple of " + std::to_string(config.vision.patch_size)});
   }
-  Json out = {{"bench", flags.what}, {"model", flags.model}, {"precision", flags.precision}, {"device", parse_device(flags.device).str()},
-              {"threads", at::get_num_threads()}, {"batch_size", flags.batch_size}, {"image_size", flags.image_size},
-              {"crops", flags.crops}, {"steps", flags.steps}};
+  Json out = {{"bench", flags.what},
+              {"model", flags.model},
+              {"precision", flags.precision},
+              {"device", parse_device(flags.device).str()},
+              {"threads", at::get_num_threads()},
+              {"batch_size", flags.batch_size},
+              {"image_size", flags.image_size},
+              {"crops", flags.crops},
+              {"steps", flags.steps}};
   const auto before = peak_memory();
   if (flags.what == "step") bench_step(flags, out);
   if (flags.what == "dense") bench_forward(flags, out, true);
@@ -241,19 +256,32 @@ void run(const BenchFlags& flags) {
 void add_bench(CLI::App& app) {
   auto* sub = app.add_subcommand("bench", "Measure speed and memory with random weights of the real models");
   auto flags = std::make_shared<BenchFlags>();
-  sub->add_option("WHAT", flags->what, "step (one training step), dense (dense maps), crops (image embeddings), loader (decode, resize, crop), checkpoint (write and load)")
+  sub->add_option("WHAT", flags->what,
+                  "step (one training step), dense (dense maps), crops (image embeddings), loader (decode, resize, "
+                  "crop), checkpoint (write and load)")
       ->required()
       ->check(CLI::IsMember({"step", "dense", "crops", "loader", "checkpoint"}));
   sub->add_option("--model", flags->model, "Model name or configuration file")->capture_default_str();
   sub->add_option("--precision", flags->precision, "fp32 or bf16")->capture_default_str();
   sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  sub->add_option("--threads", flags->threads, "CPU threads (0: one a core)")->capture_default_str()->check(CLI::Range(0, 4096));
-  sub->add_option("--image-size", flags->image_size, "Side of the student's square images")->capture_default_str()->check(CLI::Range(1, 1 << 14));
+  sub->add_option("--threads", flags->threads, "CPU threads (0: one a core)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096));
+  sub->add_option("--image-size", flags->image_size, "Side of the student's square images")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 14));
   sub->add_option("--crops", flags->crops, "Crops an image")->capture_default_str()->check(CLI::Range(1, 4096));
-  sub->add_option("--batch-size", flags->batch_size, "Images at once")->capture_default_str()->check(CLI::Range(1, 4096));
-  sub->add_option("--steps", flags->steps, "Timed runs after one warm-up")->capture_default_str()->check(CLI::Range(1, 1 << 20));
-  sub->add_option("--unlocked-groups", flags->blocks, "step: trained blocks (0: all)")->capture_default_str()->check(CLI::Range(0, 1 << 20));
-  sub->add_flag("--grad-checkpointing", flags->grad_checkpointing, "step: compute activations twice instead of keeping them");
+  sub->add_option("--batch-size", flags->batch_size, "Images at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 4096));
+  sub->add_option("--steps", flags->steps, "Timed runs after one warm-up")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  sub->add_option("--unlocked-groups", flags->blocks, "step: trained blocks (0: all)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  sub->add_flag("--grad-checkpointing", flags->grad_checkpointing,
+                "step: compute activations twice instead of keeping them");
   sub->add_option("--image-folder", flags->image_folder, "loader: a folder of images");
   sub->add_flag("--json", flags->json, "Print JSON");
   sub->callback([flags] { run(*flags); });

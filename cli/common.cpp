@@ -21,20 +21,25 @@ namespace fs = std::filesystem;
 at::ScalarType parse_precision(const std::string& name) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16" || name == "amp_bf16" || name == "amp_bfloat16") return at::kBFloat16;
-  throw Error({.doing = "--precision",
-               .where = name,
-               .found = "an unknown precision",
-               .expected = "fp32 or bf16",
-               .hint = name == "amp" || name == "fp16" ? "bf16 takes the place of fp16 here and needs no loss scaling" : ""});
+  throw Error(
+      {.doing = "--precision",
+       .where = name,
+       .found = "an unknown precision",
+       .expected = "fp32 or bf16",
+       .hint = name == "amp" || name == "fp16" ? "bf16 takes the place of fp16 here and needs no loss scaling" : ""});
 }
 
 at::Device parse_device(const std::string& name) {
   if (name == "auto") return torch::cuda::is_available() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
-  const bool known = name == "cpu" || name == "cuda" || (name.starts_with("cuda:") && name.size() > 5 &&
-                                                         name.find_first_not_of("0123456789", 5) == std::string::npos);
-  if (!known) throw Error({.doing = "--device", .where = name, .found = "an unknown device", .expected = "auto, cpu, cuda or cuda:N"});
+  const bool known =
+      name == "cpu" || name == "cuda" ||
+      (name.starts_with("cuda:") && name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos);
+  if (!known)
+    throw Error(
+        {.doing = "--device", .where = name, .found = "an unknown device", .expected = "auto, cpu, cuda or cuda:N"});
   const at::Device device(name);
-  if (device.is_cuda() && (!torch::cuda::is_available() || device.index() >= static_cast<int>(torch::cuda::device_count()))) {
+  if (device.is_cuda() &&
+      (!torch::cuda::is_available() || device.index() >= static_cast<int>(torch::cuda::device_count()))) {
     throw Error({.doing = "--device",
                  .where = name,
                  .found = c10::str(torch::cuda::device_count(), " CUDA devices"),
@@ -45,13 +50,19 @@ at::Device parse_device(const std::string& name) {
 }
 
 void ModelFlags::add_to(CLI::App& app) {
-  app.add_option("--model", model, "Model name, or the path of an open_clip-style .json configuration")->capture_default_str();
-  app.add_option("--pretrained,--checkpoint", pretrained, "Weights to start from: a .pt, .pth or .safetensors file, or 'none' for seeded random ones")
+  app.add_option("--model", model, "Model name, or the path of an open_clip-style .json configuration")
+      ->capture_default_str();
+  app.add_option("--pretrained,--checkpoint", pretrained,
+                 "Weights to start from: a .pt, .pth or .safetensors file, or 'none' for seeded random ones")
       ->required();
-  app.add_option("--precision", precision, "Activations and matrix products: fp32 or bf16 (weights stay fp32 where trained)")->capture_default_str();
+  app.add_option("--precision", precision,
+                 "Activations and matrix products: fp32 or bf16 (weights stay fp32 where trained)")
+      ->capture_default_str();
   app.add_option("--device", device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  app.add_option("--threads", threads, "CPU threads for computing (0: one a core)")->capture_default_str()->check(CLI::Range(0, 4096));
-  app.add_option("--seed", seed, "Seed of everything random")->capture_default_str();
+  app.add_option("--threads", threads, "CPU threads for computing (0: one a core)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096));
+  app.add_option("--seed", seed, "Seed of everything random")->capture_default_str()->check(CLI::NonNegativeNumber);
 }
 
 std::shared_ptr<models::ClipModel> ModelFlags::load() const {
@@ -63,12 +74,15 @@ std::shared_ptr<models::ClipModel> ModelFlags::load() const {
   torch::manual_seed(seed);
   auto result = std::make_shared<models::ClipModel>(config);
   if (pretrained == "none") {
-    spdlog::warn("--pretrained none: the weights of {} are RANDOM (seed {}); results mean nothing beyond that the program runs", config.name, seed);
+    spdlog::warn(
+        "--pretrained none: the weights of {} are RANDOM (seed {}); results mean nothing beyond that the program runs",
+        config.name, seed);
   } else {
     const auto report = models::load_checkpoint(*result, pretrained);
     spdlog::info("weights from {}", pretrained);
     for (const auto& line : report.resized) spdlog::warn("resized {}", line);
-    if (report.text_missing) spdlog::warn("{} has no text tower: the model's is random and will not be used", pretrained);
+    if (report.text_missing)
+      spdlog::warn("{} has no text tower: the model's is random and will not be used", pretrained);
   }
   result->to(target);
   return result;
@@ -77,18 +91,23 @@ std::shared_ptr<models::ClipModel> ModelFlags::load() const {
 void EvalFlags::add_to(CLI::App& app, bool required) {
   auto* annotations = app.add_option("--val-data", data, "COCO panoptic JSON to evaluate on");
   app.add_option("--val-image-root", image_root, "Folder of its images");
-  app.add_option("--val-segm-root", segmentation_root, "Folder of its panoptic PNGs (default: the JSON's path without .json)");
+  app.add_option("--val-segm-root", segmentation_root,
+                 "Folder of its panoptic PNGs (default: the JSON's path without .json)");
   app.add_option("--embed-path", embeddings, "Class embeddings .npy: one row a category, by category id");
   app.add_option("--det-image-size", image_size, "Longer side of an image, in pixels; images are padded to this square")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 14));
-  app.add_option("--downsample-factor", downsample_factor, "Pixels a token of the dense map (0: the model's patch size)")
+  app.add_option("--downsample-factor", downsample_factor,
+                 "Pixels a token of the dense map (0: the model's patch size)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 10));
   app.add_option("--workers", workers, "Threads that load images")->capture_default_str()->check(CLI::Range(0, 256));
   app.add_flag("--image-ave-pool", image_average_pool, "Embed crops by the mean of their dense map");
-  app.add_flag("--half-precision-means", half_precision_means, "Round class accuracies to float16 before averaging, as the Python original does");
-  app.add_option("--mask-rule", mask_rule, "How masks are brought to the token grid: bicubic (the paper's) or bicubic-antialias (torchvision >= 0.17)")
+  app.add_flag("--half-precision-means", half_precision_means,
+               "Round class accuracies to float16 before averaging, as the Python original does");
+  app.add_option(
+         "--mask-rule", mask_rule,
+         "How masks are brought to the token grid: bicubic (the paper's) or bicubic-antialias (torchvision >= 0.17)")
       ->capture_default_str()
       ->check(CLI::IsMember({"bicubic", "bicubic-antialias"}));
   if (required) annotations->required();
@@ -101,17 +120,22 @@ void EvalFlags::prefix(const std::string& data_root) {
 Evaluator::Evaluator(const EvalFlags& flags, const models::ClipModel& model) {
   const auto& vision = model.config().vision;
   if (flags.image_size % vision.patch_size != 0) {
-    throw Error({.doing = "--det-image-size", .where = std::to_string(flags.image_size), .found = "no multiple of the patch size",
+    throw Error({.doing = "--det-image-size",
+                 .where = std::to_string(flags.image_size),
+                 .found = "no multiple of the patch size",
                  .expected = "a multiple of " + std::to_string(vision.patch_size)});
   }
   const int factor = flags.downsample_factor > 0 ? flags.downsample_factor : vision.patch_size;
   if (flags.image_size / factor != flags.image_size / vision.patch_size) {
-    throw Error({.doing = "--downsample-factor", .where = std::to_string(factor), .found = "another grid than the dense map's",
+    throw Error({.doing = "--downsample-factor",
+                 .where = std::to_string(factor),
+                 .found = "another grid than the dense map's",
                  .expected = "the patch size " + std::to_string(vision.patch_size)});
   }
   require_file(flags.data, "--val-data");
   require_folder(flags.image_root, "--val-image-root");
-  const auto segmentation = flags.segmentation_root.empty() ? fs::path(flags.data).replace_extension() : fs::path(flags.segmentation_root);
+  const auto segmentation =
+      flags.segmentation_root.empty() ? fs::path(flags.data).replace_extension() : fs::path(flags.segmentation_root);
   require_folder(segmentation, "--val-segm-root");
   require_file(flags.embeddings, "--embed-path");
   embeddings_ = formats::read_npy(flags.embeddings).to(at::kFloat);
@@ -133,7 +157,8 @@ Evaluator::Evaluator(const EvalFlags& flags, const models::ClipModel& model) {
   options.image_size = flags.image_size;
   options.crop_size = vision.image_size;
   options.downsample_factor = factor;
-  options.mask_rule = flags.mask_rule == "bicubic" ? datasets::MaskRule::kBicubic : datasets::MaskRule::kBicubicAntialias;
+  options.mask_rule =
+      flags.mask_rule == "bicubic" ? datasets::MaskRule::kBicubic : datasets::MaskRule::kBicubicAntialias;
   data_ = std::make_unique<datasets::PanopticDataset>(std::move(index), flags.image_root, segmentation, options);
   options_.workers = flags.workers;
   options_.image_average_pool = flags.image_average_pool;
@@ -184,7 +209,8 @@ std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> a
     try {
       items = CLI::ConfigTOML().from_config(stream);
     } catch (const CLI::Error& error) {
-      throw Error({.doing = "reading configuration", .where = file, .found = error.what(), .expected = "TOML: key = value"});
+      throw Error(
+          {.doing = "reading configuration", .where = file, .found = error.what(), .expected = "TOML: key = value"});
     }
     std::vector<std::string> settings;
     for (const auto& item : items) {
@@ -192,7 +218,9 @@ std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> a
       for (auto& c : name) c = c == '_' ? '-' : c;
       const auto* option = command->get_option_no_throw("--" + name);
       if (!item.parents.empty() || option == nullptr || name == "config") {
-        throw Error({.doing = "reading configuration", .where = file, .found = "key '" + item.fullname() + "'",
+        throw Error({.doing = "reading configuration",
+                     .where = file,
+                     .found = "key '" + item.fullname() + "'",
                      .expected = "a flag of 'clipself " + command->get_name() + "' without its dashes"});
       }
       for (const auto& input : item.inputs) {
@@ -223,7 +251,8 @@ std::string settings_table(const std::vector<std::pair<std::string, std::string>
   std::size_t width = 0;
   for (const auto& [name, value] : settings) width = std::max(width, name.size());
   std::string table;
-  for (const auto& [name, value] : settings) table += fmt::format("  {:<{}}  {}\n", name, width, value.empty() ? "-" : value);
+  for (const auto& [name, value] : settings)
+    table += fmt::format("  {:<{}}  {}\n", name, width, value.empty() ? "-" : value);
   return table;
 }
 

@@ -1,13 +1,12 @@
 // What several commands share: flags for models and data, configuration files, tables of settings.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/datasets/panoptic.h"
 #include "clipself/evaluation/zero_shot.h"
 #include "clipself/models/clip_model.h"
@@ -69,8 +68,8 @@ struct Interrupted {};
 /// `root` in front of a relative path; an empty path stays empty.
 std::string under(const std::string& root, const std::string& path);
 
-/// The arguments with every "--config FILE" of `command` replaced by the file's settings, which later flags override. TOML with
-/// the command's own flag names as keys. Throws Error for an unreadable file or an unknown key.
+/// The arguments with every "--config FILE" of `command` replaced by the file's settings, which later flags override.
+/// TOML with the command's own flag names as keys. Throws Error for an unreadable file or an unknown key.
 std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> arguments);
 
 /// Names and values of all of a command's options in the order they were declared, defaults included.

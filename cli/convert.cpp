@@ -28,11 +28,17 @@ void run(const ConvertFlags& flags) {
   const auto extension = out.extension().string();
   const bool torch = extension == ".pt" || extension == ".pth" || extension == ".bin";
   if (!torch && extension != ".safetensors") {
-    throw Error({.doing = "clipself convert", .where = flags.out, .found = "an unknown extension", .expected = ".pt, .pth, .bin or .safetensors"});
+    throw Error({.doing = "clipself convert",
+                 .where = flags.out,
+                 .found = "an unknown extension",
+                 .expected = ".pt, .pth, .bin or .safetensors"});
   }
   std::error_code ignored;
   if (std::filesystem::equivalent(flags.in, out, ignored)) {
-    throw Error({.doing = "clipself convert", .where = flags.out, .found = "the input file itself", .expected = "another file"});
+    throw Error({.doing = "clipself convert",
+                 .where = flags.out,
+                 .found = "the input file itself",
+                 .expected = "another file"});
   }
   const auto state = formats::read_state_dict(flags.in);
   formats::TensorDict tensors;
@@ -58,9 +64,12 @@ void run(const ConvertFlags& flags) {
 void add_convert(CLI::App& app) {
   auto* sub = app.add_subcommand("convert", "Write weights in another file format or type, names unchanged");
   auto flags = std::make_shared<ConvertFlags>();
-  sub->add_option("IN", flags->in, "A .pt, .pth or .safetensors file; a training checkpoint gives its averaged weights")->required();
+  sub->add_option("IN", flags->in, "A .pt, .pth or .safetensors file; a training checkpoint gives its averaged weights")
+      ->required();
   sub->add_option("OUT", flags->out, "A .pt, .pth or .safetensors file to write")->required();
-  sub->add_option("--dtype", flags->type, "fp32, fp16, bf16 or keep")->capture_default_str()->check(CLI::IsMember({"keep", "fp32", "fp16", "bf16"}));
+  sub->add_option("--dtype", flags->type, "fp32, fp16, bf16 or keep")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"keep", "fp32", "fp16", "bf16"}));
   sub->callback([flags] { run(*flags); });
 }
 

@@ -25,8 +25,8 @@ void run(EvalCommand& command) {
   const Evaluator evaluator(command.data, *model);
   model->freeze(type);
   const StopRequest stop;
-  spdlog::info("{} images, {} segments, {} classes", evaluator.data().size(), evaluator.data().index().annotation_count(),
-               evaluator.data().index().categories.size());
+  spdlog::info("{} images, {} segments, {} classes", evaluator.data().size(),
+               evaluator.data().index().annotation_count(), evaluator.data().index().categories.size());
   evaluation::ZeroShotResult result;
   try {
     result = evaluator.run(*model, [&] { return stop.signal() != 0; });

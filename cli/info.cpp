@@ -88,7 +88,9 @@ Json describe_tensors(const TensorDict& tensors, bool list) {
     bytes += static_cast<double>(tensor.nbytes());
     numbers += tensor.numel();
     ++types[c10::toString(tensor.scalar_type())];
-    if (list) listed.push_back({{"name", item.key()}, {"shape", shape_of(tensor)}, {"type", c10::toString(tensor.scalar_type())}});
+    if (list)
+      listed.push_back(
+          {{"name", item.key()}, {"shape", shape_of(tensor)}, {"type", c10::toString(tensor.scalar_type())}});
   }
   Json out = {{"tensors", tensors.size()}, {"numbers", numbers}, {"bytes", format_bytes(bytes)}, {"types", types}};
   const auto models = models::fitting_models(tensors);
@@ -103,12 +105,18 @@ Json describe_annotations(const std::filesystem::path& path) {
     const auto index = datasets::read_coco_panoptic(path);
     std::int64_t things = 0;
     for (const auto& category : index.categories) things += category.is_thing ? 1 : 0;
-    return {{"format", "COCO panoptic"}, {"images", index.images.size()}, {"segments", index.annotation_count()},
-            {"categories", index.categories.size()}, {"thing categories", things}};
+    return {{"format", "COCO panoptic"},
+            {"images", index.images.size()},
+            {"segments", index.annotation_count()},
+            {"categories", index.categories.size()},
+            {"thing categories", things}};
   } catch (const Error&) {
     const auto index = datasets::read_coco(path);
-    return {{"format", "COCO or LVIS annotations"}, {"images", index.images.size()}, {"annotations", index.annotation_count()},
-            {"categories", index.categories.size()}, {"first image", index.images.front().file_name}};
+    return {{"format", "COCO or LVIS annotations"},
+            {"images", index.images.size()},
+            {"annotations", index.annotation_count()},
+            {"categories", index.categories.size()},
+            {"first image", index.images.front().file_name}};
   }
 }
 
@@ -126,12 +134,16 @@ Json describe(const std::filesystem::path& path, bool list) {
     if (!values.empty()) out["also holds"] = values;
   } else if (text.starts_with("\x93NUMPY")) {
     const auto array = formats::read_npy(path);
-    out.update(Json{{"format", "NumPy array"}, {"shape", shape_of(array)}, {"type", c10::toString(array.scalar_type())}});
+    out.update(
+        Json{{"format", "NumPy array"}, {"shape", shape_of(array)}, {"type", c10::toString(array.scalar_type())}});
   } else if (text.starts_with("\x89PNG") || text.starts_with("\xff\xd8")) {
     const auto image = formats::read_image(path);
-    out.update(Json{{"format", text.starts_with("\x89PNG") ? "PNG image" : "JPEG image"}, {"mode", formats::name(image.mode)},
-                    {"width", image.width}, {"height", image.height}});
-  } else if (const auto first = text.find_first_not_of(" \t\r\n"); first != std::string_view::npos && (text[first] == '{' || text[first] == '[')) {
+    out.update(Json{{"format", text.starts_with("\x89PNG") ? "PNG image" : "JPEG image"},
+                    {"mode", formats::name(image.mode)},
+                    {"width", image.width},
+                    {"height", image.height}});
+  } else if (const auto first = text.find_first_not_of(" \t\r\n");
+             first != std::string_view::npos && (text[first] == '{' || text[first] == '[')) {
     out.update(describe_annotations(path));
   } else if (path.extension() == ".safetensors" || (text.size() > 9 && text[8] == '{')) {
     const auto read = formats::read_safetensors(path);
@@ -139,7 +151,9 @@ Json describe(const std::filesystem::path& path, bool list) {
     out.update(describe_tensors(read.tensors, list));
     if (!read.metadata.empty()) out["metadata"] = read.metadata;
   } else {
-    throw Error({.doing = "reading", .where = path.string(), .found = "an unknown kind of file",
+    throw Error({.doing = "reading",
+                 .where = path.string(),
+                 .found = "an unknown kind of file",
                  .expected = "a torch archive, safetensors, .npy, JPEG, PNG, or COCO-format JSON"});
   }
   return out;
@@ -179,7 +193,8 @@ void add_info(CLI::App& app) {
     print(description, 0);
     if (!description.contains("list")) return;
     for (const auto& tensor : description["list"]) {
-      fmt::print("  {:<60} {:<20} {}\n", tensor["name"].get<std::string>(), tensor["shape"].get<std::string>(), tensor["type"].get<std::string>());
+      fmt::print("  {:<60} {:<20} {}\n", tensor["name"].get<std::string>(), tensor["shape"].get<std::string>(),
+                 tensor["type"].get<std::string>());
     }
   });
 }

@@ -1,5 +1,5 @@
-// clipself: the command-line program. Exit code 0: done; 1: a defect of ours or a failed check; 2: a user's mistake or bad
-// input; 128+n: stopped by signal n after saving.
+// clipself: the command-line program. Exit code 0: done; 1: a defect of ours or a failed check; 2: a user's mistake or
+// bad input; 128+n: stopped by signal n after saving.
 #include <algorithm>
 #include <cstdio>
 #include <exception>
@@ -12,10 +12,14 @@
 
 namespace {
 
-void print_error(const std::string& message) { std::fprintf(stderr, "clipself: error: %s\n", message.c_str()); }
+void print_error(const std::string& message) {
+  std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
+}
 
 // torch's messages carry a stack trace behind the first line.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
 
 }  // namespace
 

@@ -400,7 +400,9 @@ void add_quickstart(CLI::App& app) {
       "quickstart", "Watch a small CLIP learn where things are: built-in scenes, no download, a few minutes");
   command->add_option("--out", flags->out, "Folder for the scenes, models, figures and the picture")
       ->capture_default_str();
-  command->add_option("--seed", flags->seed, "Seed of the scenes and of training")->capture_default_str();
+  command->add_option("--seed", flags->seed, "Seed of the scenes and of training")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command
       ->add_option("--steps", flags->steps,
                    "Steps of the refinement by image patches, 8 scenes each; region proposals get twice as many, on "

@@ -29,9 +29,13 @@ std::string lines_before(const std::filesystem::path& file, std::int64_t step) {
 
 }  // namespace
 
-TrainMeter::TrainMeter(const std::filesystem::path& metrics_file, formats::TensorBoardWriter& tensorboard, std::int64_t total_steps,
-                       std::int64_t first_step, int log_every)
-    : file_(metrics_file), tensorboard_(tensorboard), bar_("training", total_steps), total_steps_(total_steps), first_step_(first_step),
+TrainMeter::TrainMeter(const std::filesystem::path& metrics_file, formats::TensorBoardWriter& tensorboard,
+                       std::int64_t total_steps, std::int64_t first_step, int log_every)
+    : file_(metrics_file),
+      tensorboard_(tensorboard),
+      bar_("training", total_steps),
+      total_steps_(total_steps),
+      first_step_(first_step),
       log_every_(log_every) {
   write_text(file_, lines_before(file_, first_step));
   metrics_.open(file_, std::ios::app);
@@ -40,7 +44,8 @@ TrainMeter::TrainMeter(const std::filesystem::path& metrics_file, formats::Tenso
 
 void TrainMeter::write(const std::string& line) {
   metrics_ << line << '\n' << std::flush;
-  if (!metrics_) throw Error({.doing = "writing", .where = file_.string(), .found = "a failure", .hint = "is the disk full?"});
+  if (!metrics_)
+    throw Error({.doing = "writing", .where = file_.string(), .found = "a failure", .hint = "is the disk full?"});
 }
 
 void TrainMeter::step(const training::StepReport& report) {
@@ -67,14 +72,18 @@ void TrainMeter::step(const training::StepReport& report) {
   const bool first_steps = report.step < first_step_ + 3;
   if (first_steps || (report.step + 1) % log_every_ == 0 || report.step + 1 == total_steps_) {
     bar_.clear();
-    spdlog::info("step {:>6}/{} | epoch {} | loss {:.5f} ({:.5f}) | norm {:.3f} | lr {:.2e} | {:.0f} ms (data {:.0f}) | {:.2f} images/s | {} left",
-                 report.step + 1, total_steps_, report.epoch, report.loss, smooth_loss_, report.grad_norm, report.lr, report.seconds * 1e3,
-                 report.data_seconds * 1e3, images_per_second, format_duration(left));
+    spdlog::info(
+        "step {:>6}/{} | epoch {} | loss {:.5f} ({:.5f}) | norm {:.3f} | lr {:.2e} | {:.0f} ms (data {:.0f}) | {:.2f} "
+        "images/s | {} left",
+        report.step + 1, total_steps_, report.epoch, report.loss, smooth_loss_, report.grad_norm, report.lr,
+        report.seconds * 1e3, report.data_seconds * 1e3, images_per_second, format_duration(left));
   }
-  bar_.update(report.step + 1, fmt::format("loss {:.4f}  lr {:.1e}  {:.2f} images/s", smooth_loss_, report.lr, images_per_second));
+  bar_.update(report.step + 1,
+              fmt::format("loss {:.4f}  lr {:.1e}  {:.2f} images/s", smooth_loss_, report.lr, images_per_second));
 }
 
-void TrainMeter::evaluation(std::int64_t epochs_done, std::int64_t steps_done, const std::map<std::string, double>& metrics) {
+void TrainMeter::evaluation(std::int64_t epochs_done, std::int64_t steps_done,
+                            const std::map<std::string, double>& metrics) {
   nlohmann::ordered_json entry = {{"step", steps_done}, {"epoch", epochs_done}, {"zero_shot", metrics}};
   write(entry.dump());
   for (const auto& [name, value] : metrics) tensorboard_.scalar("zero_shot/" + name, value, steps_done);

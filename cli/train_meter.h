@@ -16,10 +16,10 @@ namespace clipself::cli {
 
 class TrainMeter {
  public:
-  /// Goes on with `metrics_file` as it was before step `first_step`: later lines, of a run that was interrupted after its last
-  /// checkpoint, are dropped.
-  TrainMeter(const std::filesystem::path& metrics_file, formats::TensorBoardWriter& tensorboard, std::int64_t total_steps,
-             std::int64_t first_step, int log_every);
+  /// Goes on with `metrics_file` as it was before step `first_step`: later lines, of a run that was interrupted after
+  /// its last checkpoint, are dropped.
+  TrainMeter(const std::filesystem::path& metrics_file, formats::TensorBoardWriter& tensorboard,
+             std::int64_t total_steps, std::int64_t first_step, int log_every);
 
   void step(const training::StepReport& report);
   void evaluation(std::int64_t epochs_done, std::int64_t steps_done, const std::map<std::string, double>& metrics);

@@ -40,28 +40,46 @@ void TrainRun::check_flags() {
   const auto config = models::model_config(flags_.model.model);
   parse_precision(flags_.model.precision);
   if (flags_.validation.image_size % config.vision.patch_size != 0) {
-    throw Error({.doing = "--det-image-size", .where = std::to_string(flags_.validation.image_size), .found = "no multiple of the patch size",
+    throw Error({.doing = "--det-image-size",
+                 .where = std::to_string(flags_.validation.image_size),
+                 .found = "no multiple of the patch size",
                  .expected = "a multiple of " + std::to_string(config.vision.patch_size)});
   }
   // Ranges let "nan" through, and one such number would spoil every weight.
-  const std::pair<const char*, double> numbers[] = {
-      {"--lr", flags_.lr}, {"--wd", flags_.wd}, {"--beta1", flags_.beta1}, {"--beta2", flags_.beta2}, {"--eps", flags_.eps},
-      {"--alpha", flags_.alpha}, {"--grad-clip-norm", flags_.grad_clip_norm}, {"--crop-scale", flags_.crop_scale},
-      {"--min-size", flags_.min_size}, {"--max-size", flags_.max_size}, {"--train-ratio", flags_.train_ratio},
-      {"--max-unreadable", flags_.max_unreadable}, {"--lr-cooldown-power", flags_.lr_cooldown_power},
-      {"--lr-cooldown-end", flags_.lr_cooldown_end}};
+  const std::pair<const char*, double> numbers[] = {{"--lr", flags_.lr},
+                                                    {"--wd", flags_.wd},
+                                                    {"--beta1", flags_.beta1},
+                                                    {"--beta2", flags_.beta2},
+                                                    {"--eps", flags_.eps},
+                                                    {"--alpha", flags_.alpha},
+                                                    {"--grad-clip-norm", flags_.grad_clip_norm},
+                                                    {"--crop-scale", flags_.crop_scale},
+                                                    {"--min-size", flags_.min_size},
+                                                    {"--max-size", flags_.max_size},
+                                                    {"--train-ratio", flags_.train_ratio},
+                                                    {"--max-unreadable", flags_.max_unreadable},
+                                                    {"--lr-cooldown-power", flags_.lr_cooldown_power},
+                                                    {"--lr-cooldown-end", flags_.lr_cooldown_end}};
   for (const auto& [name, value] : numbers) {
-    if (!std::isfinite(value)) throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
+    if (!std::isfinite(value))
+      throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
   }
   if (flags_.min_size > flags_.max_size) {
-    throw Error({.doing = "--min-size", .where = fmt::format("{}", flags_.min_size), .found = "more than --max-size", .expected = "less"});
+    throw Error({.doing = "--min-size",
+                 .where = fmt::format("{}", flags_.min_size),
+                 .found = "more than --max-size",
+                 .expected = "less"});
   }
-  if (flags_.lr_scheduler == "const-cooldown" && (flags_.epochs_cooldown < 1 || flags_.epochs_cooldown > flags_.epochs)) {
-    throw Error({.doing = "--epochs-cooldown", .where = std::to_string(flags_.epochs_cooldown),
-                 .found = "no part of the run", .expected = "1 to --epochs with --lr-scheduler const-cooldown"});
+  if (flags_.lr_scheduler == "const-cooldown" &&
+      (flags_.epochs_cooldown < 1 || flags_.epochs_cooldown > flags_.epochs)) {
+    throw Error({.doing = "--epochs-cooldown",
+                 .where = std::to_string(flags_.epochs_cooldown),
+                 .found = "no part of the run",
+                 .expected = "1 to --epochs with --lr-scheduler const-cooldown"});
   }
   if (flags_.resume == "latest" && flags_.name.empty()) {
-    throw Error({.doing = "--resume latest", .found = "no --name", .expected = "the name of the experiment to go on with"});
+    throw Error(
+        {.doing = "--resume latest", .found = "no --name", .expected = "the name of the experiment to go on with"});
   }
 }
 
@@ -73,13 +91,18 @@ void TrainRun::open_data() {
   }
   const bool grid = flags_.dataset_type == "grid_distill";
   if (folder && !grid) {
-    throw Error({.doing = "--train-data", .where = flags_.train_data, .found = "a folder, which has no boxes",
+    throw Error({.doing = "--train-data",
+                 .where = flags_.train_data,
+                 .found = "a folder, which has no boxes",
                  .expected = "a COCO-format JSON with --dataset-type proposals_distill"});
   }
   spdlog::info("indexing {}", flags_.train_data);
   auto index = folder ? datasets::read_image_folder(flags_.train_data) : datasets::read_coco(flags_.train_data);
   if (!grid && index.annotation_count() == 0) {
-    throw Error({.doing = "--train-data", .where = flags_.train_data, .found = "no annotations", .expected = "boxes to distill with proposals_distill"});
+    throw Error({.doing = "--train-data",
+                 .where = flags_.train_data,
+                 .found = "no annotations",
+                 .expected = "boxes to distill with proposals_distill"});
   }
   spdlog::info("{} images, {} annotations", index.images.size(), index.annotation_count());
   datasets::DistillOptions options;
@@ -88,12 +111,15 @@ void TrainRun::open_data() {
   options.crop_size = models::model_config(flags_.model.model).vision.image_size;
   options.max_split = flags_.max_split;
   options.grid_crop_scale = flags_.crop_scale > 0 ? flags_.crop_scale : 1.0;
-  options.proposals = {.max_boxes = flags_.max_boxes, .min_size = flags_.min_size, .max_size = flags_.max_size,
+  options.proposals = {.max_boxes = flags_.max_boxes,
+                       .min_size = flags_.min_size,
+                       .max_size = flags_.max_size,
                        .crop_scale = flags_.crop_scale > 0 ? flags_.crop_scale : 1.5};
   options.train_ratio = flags_.train_ratio;
   options.seed = flags_.model.seed;
   options.apply_exif_orientation = flags_.exif_orientation;
-  dataset_ = std::make_shared<datasets::DistillDataset>(std::move(index), folder ? flags_.train_data : flags_.train_image_root, options);
+  dataset_ = std::make_shared<datasets::DistillDataset>(std::move(index),
+                                                        folder ? flags_.train_data : flags_.train_image_root, options);
   datasets::LoaderOptions loading;
   loading.batch_size = flags_.batch_size;
   loading.workers = flags_.validation.workers;
@@ -117,15 +143,22 @@ void TrainRun::build_model() {
 
   const auto parameters = student_->trainable();
   if (parameters.size() < 2) {
-    throw Error({.doing = "--lock-image-unlocked-groups", .where = std::to_string(flags_.unlocked_groups), .found = "nothing to train",
+    throw Error({.doing = "--lock-image-unlocked-groups",
+                 .where = std::to_string(flags_.unlocked_groups),
+                 .found = "nothing to train",
                  .expected = fmt::format("1 to {} blocks", config.vision.layers)});
   }
   for (const auto& [name, tensor] : parameters) start_.insert(name, tensor.detach().clone());
-  objective_ = std::make_unique<distillation::ClipSelf>(student_, teacher_, distillation::ClipSelfOptions{.multiscale = flags_.multiscale});
+  objective_ = std::make_unique<distillation::ClipSelf>(student_, teacher_,
+                                                        distillation::ClipSelfOptions{.multiscale = flags_.multiscale});
   optimizer_ = std::make_unique<training::AdamW>(
-      parameters, training::AdamWOptions{.beta1 = flags_.beta1, .beta2 = flags_.beta2, .eps = flags_.eps, .weight_decay = flags_.wd});
-  training::Schedule schedule{.kind = training::schedule_kind(flags_.lr_scheduler), .base_lr = flags_.lr, .warmup_steps = flags_.warmup,
-                              .cooldown_power = flags_.lr_cooldown_power, .cooldown_end_lr = flags_.lr_cooldown_end};
+      parameters, training::AdamWOptions{
+                      .beta1 = flags_.beta1, .beta2 = flags_.beta2, .eps = flags_.eps, .weight_decay = flags_.wd});
+  training::Schedule schedule{.kind = training::schedule_kind(flags_.lr_scheduler),
+                              .base_lr = flags_.lr,
+                              .warmup_steps = flags_.warmup,
+                              .cooldown_power = flags_.lr_cooldown_power,
+                              .cooldown_end_lr = flags_.lr_cooldown_end};
   schedule.cooldown_steps = loader_->batches_per_epoch() / flags_.accum_freq * flags_.epochs_cooldown;
   training::TrainerOptions options{.epochs = flags_.epochs, .accum_freq = flags_.accum_freq, .seed = flags_.model.seed};
   if (flags_.grad_clip_norm > 0) options.grad_clip_norm = flags_.grad_clip_norm;
@@ -135,14 +168,18 @@ void TrainRun::build_model() {
 void TrainRun::open_folder() {
   if (flags_.name.empty()) {
     const auto now = fmt::localtime(std::time(nullptr));
-    flags_.name = fmt::format("{:%Y_%m_%d-%H_%M_%S}-model_{}-lr_{}-b_{}-p_{}", now, fs::path(flags_.model.model).stem().string(), flags_.lr,
-                              flags_.batch_size, flags_.model.precision);
+    flags_.name =
+        fmt::format("{:%Y_%m_%d-%H_%M_%S}-model_{}-lr_{}-b_{}-p_{}", now, fs::path(flags_.model.model).stem().string(),
+                    flags_.lr, flags_.batch_size, flags_.model.precision);
   }
   folder_ = fs::path(flags_.logs) / flags_.name;
   checkpoints_ = folder_ / "checkpoints";
   if (flags_.resume == "latest") resumed_ = training::read_checkpoint(training::latest_checkpoint(checkpoints_));
   if (!resumed_ && fs::exists(folder_ / "out.log")) {
-    throw Error({.doing = "--name", .where = flags_.name, .found = "an experiment of that name in " + flags_.logs, .expected = "a new name",
+    throw Error({.doing = "--name",
+                 .where = flags_.name,
+                 .found = "an experiment of that name in " + flags_.logs,
+                 .expected = "a new name",
                  .hint = "--resume latest goes on with it"});
   }
   if (resumed_) resume_from(*resumed_);
@@ -150,21 +187,33 @@ void TrainRun::open_folder() {
   add_log_file(folder_ / "out.log");
   write_text(folder_ / "settings.json", settings_json(settings_) + "\n");
   tensorboard_ = std::make_unique<formats::TensorBoardWriter>(folder_ / "tensorboard");
-  meter_ = std::make_unique<TrainMeter>(folder_ / "metrics.jsonl", *tensorboard_, trainer_->total_steps(), trainer_->position().step,
-                                        flags_.log_every);
+  meter_ = std::make_unique<TrainMeter>(folder_ / "metrics.jsonl", *tensorboard_, trainer_->total_steps(),
+                                        trainer_->position().step, flags_.log_every);
 }
 
 void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
   if (checkpoint.start_fingerprint != training::fingerprint(start_)) {
-    throw Error({.doing = "--resume", .where = checkpoint.name, .found = "a run that began from other weights or trained other layers",
+    throw Error({.doing = "--resume",
+                 .where = checkpoint.name,
+                 .found = "a run that began from other weights or trained other layers",
                  .expected = "the same --model, --pretrained, --seed and --lock-image-unlocked-groups"});
   }
   for (const auto& [name, value] : settings_) {
-    static const std::set<std::string> kFree = {"epochs", "logs", "name", "resume", "workers", "threads", "log-every-n-steps", "save-frequency",
-                                                "save-every-n-steps", "zeroshot-frequency", "device"};
+    static const std::set<std::string> kFree = {"epochs",
+                                                "logs",
+                                                "name",
+                                                "resume",
+                                                "workers",
+                                                "threads",
+                                                "log-every-n-steps",
+                                                "save-frequency",
+                                                "save-every-n-steps",
+                                                "zeroshot-frequency",
+                                                "device"};
     const auto before = nlohmann::json::parse(checkpoint.settings, nullptr, false);
     if (!kFree.contains(name) && before.contains(name) && before[name] != value) {
-      spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name, before[name].get<std::string>(), value);
+      spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name,
+                   before[name].get<std::string>(), value);
     }
   }
   const at::NoGradGuard no_grad;
@@ -186,13 +235,16 @@ double TrainRun::estimated_memory() const {
   for (const auto& parameter : student_->parameters()) all += 4.0 * static_cast<double>(parameter.numel());
   for (const auto& [name, parameter] : student_->trainable()) trained += 4.0 * static_cast<double>(parameter.numel());
   for (const auto& parameter : teacher_->parameters()) teacher += static_cast<double>(parameter.nbytes());
-  // What a block keeps for its backward pass, in numbers a token: 9 of the width, 5 of the MLP's; all of it only for trained blocks.
+  // What a block keeps for its backward pass, in numbers a token: 9 of the width, 5 of the MLP's; all of it only for
+  // trained blocks.
   const double side = static_cast<double>(flags_.validation.image_size) / vision.patch_size;
   const double tokens = (side * side + 1) * flags_.batch_size;
   const double per_block = tokens * (9.0 * vision.width + 5.0 * vision.mlp_width()) * bytes;
   const double blocks = std::min(flags_.unlocked_groups, vision.layers);
-  const double activations = flags_.grad_checkpointing ? per_block + blocks * tokens * vision.width * bytes : blocks * per_block;
-  // Gradients, two moments and the start weights beside each trained parameter; a fixed part for the program and its libraries.
+  const double activations =
+      flags_.grad_checkpointing ? per_block + blocks * tokens * vision.width * bytes : blocks * per_block;
+  // Gradients, two moments and the start weights beside each trained parameter; a fixed part for the program and its
+  // libraries.
   return all + 4.0 * trained + teacher + activations + 0.4e9;
 }
 
@@ -201,11 +253,12 @@ void TrainRun::print_plan() const {
   for (const auto& parameter : student_->parameters()) all += parameter.numel();
   for (const auto& [name, parameter] : student_->trainable()) trained += parameter.numel();
   spdlog::info("settings\n{}", settings_table(settings_));
-  spdlog::info("{}: {:.1f} M parameters, {:.1f} M trained ({} of {} blocks)", student_->config().name, static_cast<double>(all) / 1e6,
-               static_cast<double>(trained) / 1e6, std::min(flags_.unlocked_groups, student_->config().vision.layers),
-               student_->config().vision.layers);
-  spdlog::info("{} images, {} steps an epoch of {} images, {} steps in all, on {}", dataset_->size(), trainer_->steps_per_epoch(),
-               flags_.batch_size * flags_.accum_freq, trainer_->total_steps(), student_->logit_scale().device().str());
+  spdlog::info("{}: {:.1f} M parameters, {:.1f} M trained ({} of {} blocks)", student_->config().name,
+               static_cast<double>(all) / 1e6, static_cast<double>(trained) / 1e6,
+               std::min(flags_.unlocked_groups, student_->config().vision.layers), student_->config().vision.layers);
+  spdlog::info("{} images, {} steps an epoch of {} images, {} steps in all, on {}", dataset_->size(),
+               trainer_->steps_per_epoch(), flags_.batch_size * flags_.accum_freq, trainer_->total_steps(),
+               student_->logit_scale().device().str());
   spdlog::info("memory about {} (estimate)", format_bytes(estimated_memory()));
   spdlog::info("experiment in {}", folder_.string());
 }
@@ -227,8 +280,9 @@ void TrainRun::run() {
   } catch (const Interrupted&) {
     meter_->clear();
     save_step();
-    spdlog::warn("stopped by signal {} after step {}; go on with: clipself train <the same flags> --name {} --resume latest", stop_.signal(),
-                 trainer_->position().step, flags_.name);
+    spdlog::warn(
+        "stopped by signal {} after step {}; go on with: clipself train <the same flags> --name {} --resume latest",
+        stop_.signal(), trainer_->position().step, flags_.name);
     throw ExitCode{128 + stop_.signal()};
   }
   if (loader_->unreadable() > 0) spdlog::warn("{} images could not be read and were replaced", loader_->unreadable());
@@ -281,10 +335,12 @@ formats::TensorDict TrainRun::averaged_state() {
 void TrainRun::evaluate(std::int64_t epochs_done) {
   if (!evaluator_ || flags_.zeroshot_frequency == 0) return;
   if (epochs_done % flags_.zeroshot_frequency != 0 && epochs_done != flags_.epochs) return;
-  spdlog::info("evaluating after {} epochs, weights {:g} x student + {:g} x teacher", epochs_done, flags_.alpha, 1.0 - flags_.alpha);
+  spdlog::info("evaluating after {} epochs, weights {:g} x student + {:g} x teacher", epochs_done, flags_.alpha,
+               1.0 - flags_.alpha);
   const SwappedWeights swapped(*student_, averaged_state());
   const auto result = evaluator_->run(*student_, [this] { return stop_.signal() != 0; });
-  spdlog::info("zero-shot classification after {} epochs\n{}", epochs_done, evaluation::report_table(result, /*per_class=*/false));
+  spdlog::info("zero-shot classification after {} epochs\n{}", epochs_done,
+               evaluation::report_table(result, /*per_class=*/false));
   meter_->evaluation(epochs_done, trainer_->position().step, result.metrics);
 }
 

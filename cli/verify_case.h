@@ -1,8 +1,6 @@
 // One reference case being checked: its files, and the comparisons made so far.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -11,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/formats/tensor_dict.h"
 
 namespace clipself::cli::verify {

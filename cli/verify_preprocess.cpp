@@ -1,12 +1,13 @@
 // Kind preprocess: decoding, resizing, cropping and padding of images, and masks on the token grid.
 #include <fmt/format.h>
+#include <sha2.h>
 
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <vector>
 
 #include "cli/verify_kinds.h"
-#include "cli/verify_sha256.h"
 #include "clipself/base/error.h"
 #include "clipself/datasets/transforms.h"
 #include "clipself/formats/image.h"
@@ -24,6 +25,13 @@ at::Tensor as_tensor(const formats::Image& image) {
   auto flat = at::tensor(at::ArrayRef<std::uint8_t>(image.pixels), at::kByte);
   const auto channels = static_cast<std::int64_t>(formats::bytes_per_pixel(image.mode));
   return channels == 1 ? flat.view({image.height, image.width}) : flat.view({image.height, image.width, channels});
+}
+
+std::string sha256(const std::vector<std::uint8_t>& bytes) {
+  std::string digits(SHA256_DIGEST_STRING_LENGTH, '\0');
+  SHA256Data(bytes.data(), bytes.size(), digits.data());
+  digits.pop_back();  // the terminating zero
+  return digits;
 }
 
 void check_hash(Case& c, const std::string& what, const formats::Image& image, const std::string& expected,

@@ -9,6 +9,7 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(fmt REQUIRED)
+find_library(MD_LIBRARY md REQUIRED)  # SHA-256
 
 # LibTorch ships headers of its own fmt, of another version than the library we link. A folder that holds
 # nothing but the system's fmt, searched first, keeps header and library together.

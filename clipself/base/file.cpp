@@ -15,7 +15,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::string reason(int error) { return std::strerror(error); }
+std::string reason(int error) {
+  return std::strerror(error);
+}
 
 // fsync of a folder makes a rename inside it durable. Some file systems refuse it; that is no failure of ours.
 void sync_folder(const fs::path& folder) {
@@ -60,7 +62,10 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   fs::create_directories(folder, error);
   if (error) throw Error({.doing = "creating folder", .where = folder.string(), .found = error.message()});
   if (fs::is_directory(path_)) {
-    throw Error({.doing = "writing file", .where = path_.string(), .found = "a folder of that name", .expected = "a file name"});
+    throw Error({.doing = "writing file",
+                 .where = path_.string(),
+                 .found = "a folder of that name",
+                 .expected = "a file name"});
   }
   std::string name = (folder / ("." + path_.filename().string() + ".XXXXXX")).string();
   descriptor_ = ::mkostemp(name.data(), O_CLOEXEC);
@@ -96,7 +101,9 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   position_ += bytes.size();
 }
 
-void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text.data(), text.size()))); }
+void AtomicFile::write(std::string_view text) {
+  write(std::as_bytes(std::span(text.data(), text.size())));
+}
 
 void AtomicFile::commit() {
   if (::fsync(descriptor_) != 0) fail("writing file");
@@ -108,7 +115,9 @@ void AtomicFile::commit() {
   sync_folder(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
 }
 
-std::string read_text(const fs::path& path) { return std::string(MappedFile(path).text()); }
+std::string read_text(const fs::path& path) {
+  return std::string(MappedFile(path).text());
+}
 
 void write_text(const fs::path& path, std::string_view text) {
   AtomicFile file(path);
@@ -133,7 +142,8 @@ void require_file(const fs::path& path, std::string_view what) {
   if (fs::is_directory(path, error)) {
     throw Error({.doing = subject, .where = path.string(), .found = "a folder", .expected = "a file"});
   }
-  if (::access(path.c_str(), R_OK) != 0) throw Error({.doing = subject, .where = path.string(), .found = reason(errno)});
+  if (::access(path.c_str(), R_OK) != 0)
+    throw Error({.doing = subject, .where = path.string(), .found = reason(errno)});
 }
 
 void require_folder(const fs::path& path, std::string_view what) {

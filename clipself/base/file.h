@@ -10,8 +10,8 @@
 
 namespace clipself {
 
-/// A whole file mapped into memory. The mapping is private: a write to private_bytes() copies the touched page and never
-/// reaches the file. Cheap to copy: copies share the mapping, which lives as long as any of them.
+/// A whole file mapped into memory. The mapping is private: a write to private_bytes() copies the touched page and
+/// never reaches the file. Cheap to copy: copies share the mapping, which lives as long as any of them.
 class MappedFile {
  public:
   /// Throws Error when `path` is missing, a folder, or unreadable. An empty file maps to an empty span.

@@ -33,9 +33,10 @@ void Progress::update(std::int64_t done, const std::string& note) {
   const double part = total_ > 0 ? std::clamp(static_cast<double>(done) / static_cast<double>(total_), 0.0, 1.0) : 1.0;
   const auto filled = static_cast<std::size_t>(part * kWidth);
   const double elapsed = std::chrono::duration<double>(now - start_).count();
-  const std::string left = done > 0 && part < 1.0 ? format_duration(elapsed * (1.0 - part) / part) + " left" : format_duration(elapsed);
-  fmt::print(stderr, "\r\033[K{}  [{}{}]  {}/{}  {}{}{}", label_, std::string(filled, '#'), std::string(kWidth - filled, '-'),
-             done, total_, left, note.empty() ? "" : "  ", note);
+  const std::string left =
+      done > 0 && part < 1.0 ? format_duration(elapsed * (1.0 - part) / part) + " left" : format_duration(elapsed);
+  fmt::print(stderr, "\r\033[K{}  [{}{}]  {}/{}  {}{}{}", label_, std::string(filled, '#'),
+             std::string(kWidth - filled, '-'), done, total_, left, note.empty() ? "" : "  ", note);
   std::fflush(stderr);
   drawn_ = true;
 }

@@ -19,7 +19,9 @@ std::uint64_t mix(std::uint64_t z) {
 Rng::Rng(std::uint64_t seed, std::uint64_t stream, std::uint64_t index)
     : state_(mix(mix(mix(seed + kGolden) + stream + kGolden) + index + kGolden)) {}
 
-Rng::result_type Rng::operator()() { return mix(state_ += kGolden); }
+Rng::result_type Rng::operator()() {
+  return mix(state_ += kGolden);
+}
 
 std::uint64_t Rng::below(std::uint64_t n) {
   // Reject the tail that does not divide evenly, so that every value is equally likely.
@@ -29,9 +31,13 @@ std::uint64_t Rng::below(std::uint64_t n) {
   return value % n;
 }
 
-double Rng::uniform() { return static_cast<double>((*this)() >> 11) * 0x1.0p-53; }
+double Rng::uniform() {
+  return static_cast<double>((*this)() >> 11) * 0x1.0p-53;
+}
 
-double Rng::uniform(double low, double high) { return low + (high - low) * uniform(); }
+double Rng::uniform(double low, double high) {
+  return low + (high - low) * uniform();
+}
 
 double Rng::normal() {
   const double radius = std::sqrt(-2.0 * std::log(1.0 - uniform()));

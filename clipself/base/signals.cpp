@@ -27,6 +27,8 @@ StopRequest::~StopRequest() {
   std::signal(SIGTERM, SIG_DFL);
 }
 
-int StopRequest::signal() const { return received; }
+int StopRequest::signal() const {
+  return received;
+}
 
 }  // namespace clipself

@@ -1,5 +1,5 @@
-// The part of LibTorch this project is built on: tensors, autograd, modules. <torch/torch.h> brings the whole C++ front end,
-// which costs every source file seconds to compile; this is also what is precompiled.
+// The part of LibTorch this project is built on: tensors, autograd, modules. <torch/torch.h> brings the whole C++ front
+// end, which costs every source file seconds to compile; this is also what is precompiled.
 #pragma once
 
 #include <torch/autograd.h>

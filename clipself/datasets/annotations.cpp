@@ -21,6 +21,7 @@ int AnnotationIndex::label_of(std::int64_t category_id) const {
                                       [this](std::size_t i, std::int64_t id) { return categories[i].id < id; });
   if (found == sorted_labels_.end() || categories[*found].id != category_id) {
     throw Error({.doing = "looking up a category",
+                 .where = source,
                  .found = "id " + std::to_string(category_id),
                  .expected = "one of the file's " + std::to_string(categories.size()) + " categories"});
   }
@@ -67,6 +68,7 @@ void AnnotationIndexBuilder::set_segmentation_file(std::int64_t image_id, std::s
 }
 
 AnnotationIndex AnnotationIndexBuilder::finish(const std::string& source) && {
+  index_.source = source;
   if (index_.images.empty()) throw Error({.doing = "reading annotations", .where = source, .found = "no images"});
   std::vector<std::size_t> owners;
   owners.reserve(annotations_.size());

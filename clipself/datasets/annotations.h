@@ -40,6 +40,7 @@ struct Annotation {
 /// Images in file order with their annotations in file order; categories in file order.
 class AnnotationIndex {
  public:
+  std::string source;  ///< the file or folder it was read from, for messages
   std::vector<ImageRecord> images;
   std::vector<Category> categories;
 

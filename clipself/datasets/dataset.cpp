@@ -37,6 +37,7 @@ void check_annotations(const AnnotationIndex& index, bool labelled) {
     for (const Annotation& annotation : index.annotations_of(i)) {
       if (!annotation.has_bbox()) {
         throw Error({.doing = "setting up the data set",
+                     .where = index.source,
                      .found = "annotation " + std::to_string(annotation.id) + " of image " +
                               std::to_string(index.images[i].id) + " without a bbox",
                      .expected = "boxes to take regions from"});

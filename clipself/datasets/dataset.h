@@ -1,14 +1,13 @@
 // Training data: index -> sample -> batch.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "clipself/base/random.h"
+#include "clipself/base/torch.h"
 #include "clipself/datasets/annotations.h"
 #include "clipself/datasets/regions.h"
 #include "clipself/formats/image.h"

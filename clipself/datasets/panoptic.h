@@ -1,11 +1,10 @@
 // Evaluation data: COCO panoptic segments as boxes, crops and masks (the original's COCOPanopticDataset).
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <filesystem>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/datasets/annotations.h"
 #include "clipself/datasets/transforms.h"
 

@@ -1,13 +1,12 @@
 // Which parts of an image are trained on: a grid of patches, proposals, or labelled boxes.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <array>
 #include <span>
 #include <vector>
 
 #include "clipself/base/random.h"
+#include "clipself/base/torch.h"
 #include "clipself/datasets/annotations.h"
 #include "clipself/ops/image_resize.h"
 

@@ -57,8 +57,8 @@ std::vector<Tap> cubic_taps(int in, int out) {
   const float scale = static_cast<float>(in) / static_cast<float>(out);
   std::vector<Tap> taps;
   for (int i = 0; i < out; ++i) {
-    // The scale is a float's, the rest is not rounded to one: so torch 1.13 computes it, and at position 250 a float's last bit
-    // would already show in the fifth digit of the result.
+    // The scale is a float's, the rest is not rounded to one: so torch 1.13 computes it, and at position 250 a float's
+    // last bit would already show in the fifth digit of the result.
     const double position = static_cast<double>(scale) * (i + 0.5) - 0.5;
     const double cell = std::floor(position);
     const auto t = static_cast<float>(std::clamp(position - cell, 0.0, 1.0));

@@ -1,11 +1,10 @@
 // From an image to a model's input, as the original's two transforms do it.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <array>
 #include <cstdint>
 
+#include "clipself/base/torch.h"
 #include "clipself/formats/image.h"
 #include "clipself/ops/image_resize.h"
 

@@ -47,14 +47,16 @@ formats::TensorDict ensemble(const formats::TensorDict& student, const formats::
   for (const auto& item : student) {
     const auto* other = teacher.find(item.key());
     if (other == nullptr || other->sizes() != item.value().sizes()) {
-      throw Error({.doing = "averaging weights", .where = item.key(), .found = "no tensor of that shape in the teacher"});
+      throw Error(
+          {.doing = "averaging weights", .where = item.key(), .found = "no tensor of that shape in the teacher"});
     }
     result.insert(item.key(), item.value() * alpha + *other * (1.0 - alpha));
   }
   return result;
 }
 
-ClipSelf::ClipSelf(std::shared_ptr<models::ClipModel> student, std::shared_ptr<models::ClipModel> teacher, ClipSelfOptions options)
+ClipSelf::ClipSelf(std::shared_ptr<models::ClipModel> student, std::shared_ptr<models::ClipModel> teacher,
+                   ClipSelfOptions options)
     : student_(std::move(student)), teacher_(std::move(teacher)), options_(options) {}
 
 training::LossTerms ClipSelf::losses(const datasets::Batch& batch, Rng& rng) {
@@ -64,7 +66,8 @@ training::LossTerms ClipSelf::losses(const datasets::Batch& batch, Rng& rng) {
   if (options_.multiscale) {
     const auto sizes = multiscale_sizes(static_cast<int>(images.size(2)), student_->visual().patch_size());
     const std::int64_t size = sizes[rng.below(sizes.size())];
-    if (size != images.size(2)) images = at::upsample_bilinear2d(images, at::IntArrayRef{size, size}, /*align_corners=*/false);
+    if (size != images.size(2))
+      images = at::upsample_bilinear2d(images, at::IntArrayRef{size, size}, /*align_corners=*/false);
   }
   std::vector<at::Tensor> targets;
   {
@@ -77,7 +80,9 @@ training::LossTerms ClipSelf::losses(const datasets::Batch& batch, Rng& rng) {
   return {{"loss_cosine", cosine_loss(features, at::cat(targets)) * options_.cosine_weight}};
 }
 
-std::vector<std::pair<std::string, at::Tensor>> ClipSelf::parameters() { return student_->trainable(); }
+std::vector<std::pair<std::string, at::Tensor>> ClipSelf::parameters() {
+  return student_->trainable();
+}
 
 void ClipSelf::after_step() {
   const at::NoGradGuard no_grad;

@@ -1,14 +1,13 @@
 // Zero-shot region classification: boxes, crops and masks of COCO panoptic segments against class embeddings.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <array>
 #include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/datasets/panoptic.h"
 #include "clipself/models/clip_model.h"
 

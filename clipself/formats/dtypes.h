@@ -1,10 +1,10 @@
 // The names each file format gives to the tensor types.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <span>
 #include <string_view>
+
+#include "clipself/base/torch.h"
 
 namespace clipself::formats {
 

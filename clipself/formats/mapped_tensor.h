@@ -1,13 +1,12 @@
 // Tensors and storages that view a mapped file.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "clipself/base/file.h"
+#include "clipself/base/torch.h"
 #include "clipself/formats/pickle.h"
 
 namespace clipself::formats {

@@ -1,9 +1,9 @@
 // NumPy's .npy arrays (format versions 1 to 3).
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <filesystem>
+
+#include "clipself/base/torch.h"
 
 namespace clipself::formats {
 

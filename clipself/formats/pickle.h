@@ -1,14 +1,13 @@
 // Python pickles, protocols 2 to 5, as data: read by an interpreter that runs no code, written for torch.load.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
 
+#include "clipself/base/torch.h"
 #include "clipself/formats/value.h"
 
 namespace clipself::formats {

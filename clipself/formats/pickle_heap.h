@@ -4,8 +4,6 @@
 // leak, and freeing a million nested lists is no recursion. to_value() turns the finished graph into a Value.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -15,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/formats/pickle.h"
 
 namespace clipself::formats::pickle {

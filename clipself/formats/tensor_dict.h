@@ -1,9 +1,9 @@
 // Named tensors in a fixed order: what a checkpoint holds and what a model gives and takes.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <string>
+
+#include "clipself/base/torch.h"
 
 namespace clipself::formats {
 

@@ -1,14 +1,14 @@
 // A tree of plain values: what a pickle may hold here, and nothing that runs.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
+
+#include "clipself/base/torch.h"
 
 namespace clipself::formats {
 

@@ -12,8 +12,10 @@ namespace {
 
 // torch's state_dict order: a module's parameters, then its buffers, then its children.
 void collect(const torch::nn::Module& module, const std::string& prefix, formats::TensorDict& out) {
-  for (const auto& item : module.named_parameters(/*recurse=*/false)) out.insert(prefix + item.key(), item.value().detach());
-  for (const auto& item : module.named_buffers(/*recurse=*/false)) out.insert(prefix + item.key(), item.value().detach());
+  for (const auto& item : module.named_parameters(/*recurse=*/false))
+    out.insert(prefix + item.key(), item.value().detach());
+  for (const auto& item : module.named_buffers(/*recurse=*/false))
+    out.insert(prefix + item.key(), item.value().detach());
   for (const auto& child : module.named_children()) collect(*child.value(), prefix + child.key() + ".", out);
 }
 
@@ -22,7 +24,8 @@ void collect(const torch::nn::Module& module, const std::string& prefix, formats
 ClipModel::ClipModel(const ClipConfig& config, bool with_text) : config_(config) {
   logit_scale_ = register_parameter("logit_scale", at::scalar_tensor(std::log(1.0 / 0.07), at::kFloat));
   visual_ = register_module("visual", std::make_shared<EvaVisionTower>(config.vision, config.embed_dim));
-  if (with_text && config.text) text_ = register_module("text", std::make_shared<TextTower>(*config.text, config.embed_dim));
+  if (with_text && config.text)
+    text_ = register_module("text", std::make_shared<TextTower>(*config.text, config.embed_dim));
 }
 
 TextTower& ClipModel::text() {
@@ -92,7 +95,8 @@ at::Tensor pool_boxes(const at::Tensor& dense, const std::vector<at::Tensor>& bo
 
 at::Tensor pool_masks(const at::Tensor& dense, const std::vector<at::Tensor>& masks) {
   if (static_cast<std::int64_t>(masks.size()) != dense.size(0)) {
-    throw Error({.doing = "pooling masks", .found = c10::str(masks.size(), " lists of masks for ", dense.size(0), " maps")});
+    throw Error(
+        {.doing = "pooling masks", .found = c10::str(masks.size(), " lists of masks for ", dense.size(0), " maps")});
   }
   std::vector<at::Tensor> pooled;
   for (std::size_t i = 0; i < masks.size(); ++i) {

@@ -1,11 +1,10 @@
 // A CLIP model: vision tower, text tower, logit scale.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <memory>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/formats/tensor_dict.h"
 #include "clipself/models/config.h"
 #include "clipself/models/text_tower.h"
@@ -16,8 +15,8 @@ namespace clipself::models {
 /// Parameters, in the official order: logit_scale, visual.*, text.*.
 class ClipModel : public torch::nn::Module {
  public:
-  /// Initialised as published, from torch's default generator (torch::manual_seed makes it repeatable). `with_text` false leaves the text
-  /// tower out.
+  /// Initialised as published, from torch's default generator (torch::manual_seed makes it repeatable). `with_text`
+  /// false leaves the text tower out.
   explicit ClipModel(const ClipConfig& config, bool with_text = true);
 
   VisionTower& visual() { return *visual_; }
@@ -34,8 +33,8 @@ class ClipModel : public torch::nn::Module {
   at::Tensor encode_dense(const at::Tensor& images) { return visual_->encode_dense(images); }
   /// One float (n_i, 4) tensor of x0 y0 x1 y1 in 0..1 an image -> (sum n_i, D): RoIAlign 1x1 on the dense map.
   at::Tensor encode_boxes(const at::Tensor& images, const std::vector<at::Tensor>& boxes, bool normalized = false);
-  /// One (n_i, h, w) mask tensor an image (bool or 0/1) -> (sum n_i, D): mean of the dense map over each mask; an empty mask
-  /// gives zeros.
+  /// One (n_i, h, w) mask tensor an image (bool or 0/1) -> (sum n_i, D): mean of the dense map over each mask; an empty
+  /// mask gives zeros.
   at::Tensor encode_masks(const at::Tensor& images, const std::vector<at::Tensor>& masks, bool normalized = true);
 
   /// The vision tower's last `groups` blocks and the logit scale are trained; all else is frozen.

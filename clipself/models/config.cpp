@@ -61,7 +61,8 @@ class Section {
     return value;
   }
   [[noreturn]] void fail(const std::string& key, const std::string& found, const std::string& expected) const {
-    throw Error({.doing = "reading model configuration", .where = model_ + ": " + key, .found = found, .expected = expected});
+    throw Error(
+        {.doing = "reading model configuration", .where = model_ + ": " + key, .found = found, .expected = expected});
   }
   std::string full(const char* key) const { return path_.empty() ? key : path_ + "." + key; }
 
@@ -72,7 +73,11 @@ class Section {
                       : std::is_same_v<T, std::string> ? value.is_string()
                       : std::is_same_v<T, int>         ? value.is_number_integer()
                                                        : value.is_number();
-    if (!fits) fail(full(key), value.dump().substr(0, 40), std::is_same_v<T, bool> ? "true or false" : std::is_same_v<T, std::string> ? "a string" : "a number");
+    if (!fits)
+      fail(full(key), value.dump().substr(0, 40),
+           std::is_same_v<T, bool>          ? "true or false"
+           : std::is_same_v<T, std::string> ? "a string"
+                                            : "a number");
     return value.get<T>();
   }
 
@@ -99,7 +104,8 @@ VisionConfig parse_vision(const Section& in) {
     if (!fits) in.fail(in.full(key), found, expected);
   };
   demand(!out.eva_model_name.empty(), "eva_model_name", "no such key", "the name of an EVA-02 vision tower");
-  demand(out.rope && out.intp_freq, "rope", "an EVA tower without interpolated rotary embedding", "EVA-02: rope and intp_freq true");
+  demand(out.rope && out.intp_freq, "rope", "an EVA tower without interpolated rotary embedding",
+         "EVA-02: rope and intp_freq true");
   demand(out.naiveswiglu && out.subln, "subln", "an EVA-01 block", "EVA-02: naiveswiglu and subln true");
   demand(out.qkv_bias, "qkv_bias", "false", "true");
   demand(!in.get<bool>("postnorm", false), "postnorm", "true", "false");
@@ -107,7 +113,8 @@ VisionConfig parse_vision(const Section& in) {
   demand(in.get<double>("ls_init_value", 0.0) == 0.0, "ls_init_value", "layer scale", "none");
   demand(out.width % out.head_width == 0, "head_width", "a number that does not divide width", "a divisor of width");
   demand(out.head_width % 4 == 0, "head_width", "not a multiple of 4", "a multiple of 4");
-  demand(out.image_size % out.patch_size == 0, "image_size", "not a multiple of patch_size", "a multiple of patch_size");
+  demand(out.image_size % out.patch_size == 0, "image_size", "not a multiple of patch_size",
+         "a multiple of patch_size");
   demand(out.mlp_ratio > 0 && out.mlp_ratio <= 64, "mlp_ratio", "out of range", "above 0, at most 64");
   return out;
 }
@@ -140,13 +147,19 @@ ClipConfig model_config(const std::string& name) {
   if (path.extension() == ".json") return parse_config(read_text(path), path.string());
   std::string known;
   for (const auto& each : known_models()) known += (known.empty() ? "" : ", ") + each;
-  throw Error({.doing = "choosing model", .where = name, .found = "no model of that name", .expected = "one of " + known + ", or the path of a .json configuration"});
+  throw Error({.doing = "choosing model",
+               .where = name,
+               .found = "no model of that name",
+               .expected = "one of " + known + ", or the path of a .json configuration"});
 }
 
 ClipConfig parse_config(const std::string& text, const std::string& name) {
   const auto document = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (document.is_discarded()) {
-    throw Error({.doing = "reading model configuration", .where = name, .found = "text that is not JSON", .expected = "open_clip's JSON format"});
+    throw Error({.doing = "reading model configuration",
+                 .where = name,
+                 .found = "text that is not JSON",
+                 .expected = "open_clip's JSON format"});
   }
   const Section root(document, name, "");
   ClipConfig config;
@@ -162,14 +175,24 @@ std::string config_json(const ClipConfig& config) {
   nlohmann::ordered_json out;
   const auto& vision = config.vision;
   out["embed_dim"] = config.embed_dim;
-  out["vision_cfg"] = {{"image_size", vision.image_size}, {"layers", vision.layers}, {"width", vision.width},
-                       {"head_width", vision.head_width}, {"patch_size", vision.patch_size}, {"mlp_ratio", vision.mlp_ratio},
-                       {"eva_model_name", vision.eva_model_name}, {"rope", vision.rope},
-                       {"pt_hw_seq_len", vision.pt_hw_seq_len}, {"intp_freq", vision.intp_freq},
-                       {"naiveswiglu", vision.naiveswiglu}, {"subln", vision.subln}};
+  out["vision_cfg"] = {{"image_size", vision.image_size},
+                       {"layers", vision.layers},
+                       {"width", vision.width},
+                       {"head_width", vision.head_width},
+                       {"patch_size", vision.patch_size},
+                       {"mlp_ratio", vision.mlp_ratio},
+                       {"eva_model_name", vision.eva_model_name},
+                       {"rope", vision.rope},
+                       {"pt_hw_seq_len", vision.pt_hw_seq_len},
+                       {"intp_freq", vision.intp_freq},
+                       {"naiveswiglu", vision.naiveswiglu},
+                       {"subln", vision.subln}};
   if (config.text) {
-    out["text_cfg"] = {{"context_length", config.text->context_length}, {"vocab_size", config.text->vocab_size},
-                       {"width", config.text->width}, {"heads", config.text->heads}, {"layers", config.text->layers}};
+    out["text_cfg"] = {{"context_length", config.text->context_length},
+                       {"vocab_size", config.text->vocab_size},
+                       {"width", config.text->width},
+                       {"heads", config.text->heads},
+                       {"layers", config.text->layers}};
   }
   return out.dump(2) + "\n";
 }

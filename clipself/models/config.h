@@ -20,7 +20,7 @@ struct VisionConfig {
   double mlp_ratio = 4.0;
   std::string eva_model_name;
   bool rope = false;
-  int pt_hw_seq_len = 16;     ///< grid side that the rotary frequencies were trained for
+  int pt_hw_seq_len = 16;  ///< grid side that the rotary frequencies were trained for
   bool intp_freq = false;
   bool naiveswiglu = false;
   bool subln = false;
@@ -55,11 +55,11 @@ struct ClipConfig {
 
 /// Names of the built-in configurations, sorted.
 std::vector<std::string> known_models();
-/// A built-in configuration by name, or one read from a .json file when `name` is the path of one. Throws Error naming the
-/// known models when it is neither.
+/// A built-in configuration by name, or one read from a .json file when `name` is the path of one. Throws Error naming
+/// the known models when it is neither.
 ClipConfig model_config(const std::string& name);
-/// open_clip's JSON (embed_dim, vision_cfg, text_cfg; unknown keys that change nothing are ignored). Throws Error naming the
-/// key when a value is missing, of the wrong type, or asks for something not supported.
+/// open_clip's JSON (embed_dim, vision_cfg, text_cfg; unknown keys that change nothing are ignored). Throws Error
+/// naming the key when a value is missing, of the wrong type, or asks for something not supported.
 ClipConfig parse_config(const std::string& json, const std::string& name);
 /// The same format, for saving beside weights.
 std::string config_json(const ClipConfig& config);

@@ -13,7 +13,9 @@ constexpr double kInitStd = 0.02;
 constexpr double kHeadInitScale = 0.001;
 
 // Deep residual branches start smaller: 1 / sqrt(2 * layer number).
-void init_scaled(at::Tensor& weight, int layer) { init_normal(weight, kInitStd / std::sqrt(2.0 * (layer + 1))); }
+void init_scaled(at::Tensor& weight, int layer) {
+  init_normal(weight, kInitStd / std::sqrt(2.0 * (layer + 1)));
+}
 
 std::vector<at::Tensor> trained_parameters(torch::nn::Module& module) {
   std::vector<at::Tensor> result;
@@ -34,7 +36,8 @@ EvaRotary::EvaRotary(const VisionConfig& config) : head_width_(config.head_width
 const ops::RotaryTables& EvaRotary::tables(std::int64_t h, std::int64_t w, const at::Device& device) {
   const auto key = std::make_tuple(h, w, device.str());
   auto found = cache_.find(key);
-  if (found == cache_.end()) found = cache_.emplace(key, ops::rotary_tables(h, w, head_width_, pt_seq_len_, device)).first;
+  if (found == cache_.end())
+    found = cache_.emplace(key, ops::rotary_tables(h, w, head_width_, pt_seq_len_, device)).first;
   return found->second;
 }
 
@@ -99,7 +102,9 @@ at::Tensor EvaBlock::attention_branch(const at::Tensor& x, const ops::RotaryTabl
   return attn_->forward(norm1_->forward(x), tables);
 }
 
-at::Tensor EvaBlock::mlp_branch(const at::Tensor& x) { return mlp_->forward(norm2_->forward(x)); }
+at::Tensor EvaBlock::mlp_branch(const at::Tensor& x) {
+  return mlp_->forward(norm2_->forward(x));
+}
 
 at::Tensor EvaBlock::forward(const at::Tensor& x, const ops::RotaryTables& tables) {
   const auto y = x + attention_branch(x, tables);
@@ -154,7 +159,9 @@ at::Tensor EvaVisionTower::patch_tokens(const at::Tensor& images) {
   grid_of(images);
   const auto x = cast(images, compute_type_);
   const std::int64_t patch = config_.patch_size;
-  return at::conv2d(x, cast(patch_weight_, compute_type_), cast(patch_bias_, compute_type_), {patch, patch}).flatten(2).transpose(1, 2);
+  return at::conv2d(x, cast(patch_weight_, compute_type_), cast(patch_bias_, compute_type_), {patch, patch})
+      .flatten(2)
+      .transpose(1, 2);
 }
 
 at::Tensor EvaVisionTower::position_embedding(std::int64_t h, std::int64_t w) {
@@ -174,8 +181,8 @@ at::Tensor EvaVisionTower::input_tokens(const at::Tensor& images) {
 
 at::Tensor EvaVisionTower::run_block(int i, const at::Tensor& x, const ops::RotaryTables& tables) {
   if (!checkpointing_) return block(i).forward(x, tables);
-  return ops::checkpoint([&block = block(i), &tables](const at::Tensor& input) { return block.forward(input, tables); }, x,
-                         trained_parameters(block(i)));
+  return ops::checkpoint([&block = block(i), &tables](const at::Tensor& input) { return block.forward(input, tables); },
+                         x, trained_parameters(block(i)));
 }
 
 at::Tensor EvaVisionTower::run_last_without_attention(const at::Tensor& x) {
@@ -185,7 +192,9 @@ at::Tensor EvaVisionTower::run_last_without_attention(const at::Tensor& x) {
                          trained_parameters(last));
 }
 
-at::Tensor EvaVisionTower::project(const at::Tensor& tokens) { return head_->forward(norm_->forward(tokens)); }
+at::Tensor EvaVisionTower::project(const at::Tensor& tokens) {
+  return head_->forward(norm_->forward(tokens));
+}
 
 at::Tensor EvaVisionTower::encode_image(const at::Tensor& images) {
   const auto [h, w] = grid_of(images);

@@ -1,5 +1,5 @@
-// EVA-02 vision transformer (Fang et al. 2023; EVA-CLIP, Sun et al. 2023): pre-norm blocks with rotary embedding, SwiGLU and
-// sub-LayerNorms, absolute position embedding, class token.
+// EVA-02 vision transformer (Fang et al. 2023; EVA-CLIP, Sun et al. 2023): pre-norm blocks with rotary embedding,
+// SwiGLU and sub-LayerNorms, absolute position embedding, class token.
 #pragma once
 
 #include <map>

@@ -1,10 +1,10 @@
-// The few layers the towers share. Parameters are float32 (or bfloat16 once frozen); activations have the type of the input,
-// and weights are cast to it where they are used, so that gradients arrive at the float32 masters.
+// The few layers the towers share. Parameters are float32 (or bfloat16 once frozen); activations have the type of the
+// input, and weights are cast to it where they are used, so that gradients arrive at the float32 masters.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <memory>
+
+#include "clipself/base/torch.h"
 
 namespace clipself::models {
 

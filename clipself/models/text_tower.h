@@ -1,11 +1,10 @@
 // The CLIP text transformer.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <memory>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/models/config.h"
 
 namespace clipself::models {
@@ -13,8 +12,8 @@ namespace clipself::models {
 class LayerNorm;
 class TextBlock;
 
-/// Causal transformer over token ids; the feature is read at the end token (the highest id of the row). Parameter names are
-/// the official ones below "text.".
+/// Causal transformer over token ids; the feature is read at the end token (the highest id of the row). Parameter names
+/// are the official ones below "text.".
 class TextTower : public torch::nn::Module {
  public:
   TextTower(const TextConfig& config, int embed_dim);

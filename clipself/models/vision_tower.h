@@ -1,10 +1,9 @@
 // The interface every vision transformer implements.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/models/config.h"
 
 namespace clipself::models {
@@ -17,8 +16,8 @@ class VisionTower : public torch::nn::Module {
   virtual at::Tensor encode_image(const at::Tensor& images) = 0;
   /// (B, 3, H, W) -> (B, D, h, w): the dense map, each position of unit length.
   virtual at::Tensor encode_dense(const at::Tensor& images) = 0;
-  /// Token maps (B, width, h, w) after each of the named blocks (counted from 0), the last block without attention as in the
-  /// dense map; for feature pyramids.
+  /// Token maps (B, width, h, w) after each of the named blocks (counted from 0), the last block without attention as
+  /// in the dense map; for feature pyramids.
   virtual std::vector<at::Tensor> intermediate(const at::Tensor& images, const std::vector<int>& layers) = 0;
 
   /// Trains the last `groups` blocks (0: none; at least the depth: all) and freezes everything else of the tower.

@@ -10,7 +10,8 @@ namespace {
 
 using formats::TensorDict;
 
-// Where publishers differ from the official names. A checkpoint of open_clip's first layout keeps the text tower at top level:
+// Where publishers differ from the official names. A checkpoint of open_clip's first layout keeps the text tower at top
+// level:
 //
 //   in the file                 here
 //   positional_embedding        text.positional_embedding
@@ -19,7 +20,8 @@ using formats::TensorDict;
 //   transformer.resblocks.*     text.transformer.resblocks.*
 //   ln_final.*                  text.ln_final.*
 //   text.logit_scale            logit_scale
-constexpr const char* kTopLevelText[] = {"positional_embedding", "text_projection", "token_embedding.", "transformer.", "ln_final."};
+constexpr const char* kTopLevelText[] = {"positional_embedding", "text_projection", "token_embedding.", "transformer.",
+                                         "ln_final."};
 
 std::string official_name(const std::string& name) {
   if (name == "text.logit_scale") return "logit_scale";
@@ -31,10 +33,13 @@ std::string official_name(const std::string& name) {
 
 // Rotary tables follow from the configuration; the causal mask and the like from nothing but sizes.
 bool recomputed(const std::string& name) {
-  return name.find("freqs_cos") != std::string::npos || name.find("freqs_sin") != std::string::npos || name.ends_with("attn_mask");
+  return name.find("freqs_cos") != std::string::npos || name.find("freqs_sin") != std::string::npos ||
+         name.ends_with("attn_mask");
 }
 
-std::int64_t square_side(std::int64_t tokens) { return std::llround(std::sqrt(static_cast<double>(tokens))); }
+std::int64_t square_side(std::int64_t tokens) {
+  return std::llround(std::sqrt(static_cast<double>(tokens)));
+}
 
 at::Tensor bicubic(const at::Tensor& maps, std::int64_t h, std::int64_t w) {
   return at::upsample_bicubic2d(maps.to(at::kFloat).contiguous(), at::IntArrayRef{h, w}, /*align_corners=*/false);
@@ -42,7 +47,8 @@ at::Tensor bicubic(const at::Tensor& maps, std::int64_t h, std::int64_t w) {
 
 // (1, 1 + side^2, width) to another square grid; anything else is returned as it is and refused by its shape later.
 at::Tensor resize_positions(const at::Tensor& positions, const at::Tensor& wanted, std::vector<std::string>& log) {
-  if (positions.dim() != 3 || positions.sizes() == wanted.sizes() || positions.size(2) != wanted.size(2)) return positions;
+  if (positions.dim() != 3 || positions.sizes() == wanted.sizes() || positions.size(2) != wanted.size(2))
+    return positions;
   const std::int64_t from = square_side(positions.size(1) - 1);
   const std::int64_t to = square_side(wanted.size(1) - 1);
   if (from * from != positions.size(1) - 1 || from < 1) return positions;
@@ -52,15 +58,17 @@ at::Tensor resize_positions(const at::Tensor& positions, const at::Tensor& wante
 }
 
 at::Tensor resize_kernel(const at::Tensor& kernel, const at::Tensor& wanted, std::vector<std::string>& log) {
-  if (kernel.dim() != 4 || kernel.sizes() == wanted.sizes() || kernel.size(0) != wanted.size(0) || kernel.size(1) != wanted.size(1)) {
+  if (kernel.dim() != 4 || kernel.sizes() == wanted.sizes() || kernel.size(0) != wanted.size(0) ||
+      kernel.size(1) != wanted.size(1)) {
     return kernel;
   }
-  log.push_back(c10::str("visual.patch_embed.proj.weight from ", kernel.size(2), "x", kernel.size(3), " to ", wanted.size(2), "x", wanted.size(3)));
+  log.push_back(c10::str("visual.patch_embed.proj.weight from ", kernel.size(2), "x", kernel.size(3), " to ",
+                         wanted.size(2), "x", wanted.size(3)));
   return bicubic(kernel, wanted.size(2), wanted.size(3));
 }
 
-[[noreturn]] void refuse(const std::string& source, const ClipModel& model, const TensorDict& tensors, const std::string& found,
-                         const std::string& expected) {
+[[noreturn]] void refuse(const std::string& source, const ClipModel& model, const TensorDict& tensors,
+                         const std::string& found, const std::string& expected) {
   std::string fits;
   for (const auto& name : fitting_models(tensors)) fits += (fits.empty() ? "" : ", ") + name;
   throw Error({.doing = "loading weights",
@@ -113,10 +121,12 @@ LoadReport load_weights(ClipModel& model, const TensorDict& tensors, const std::
     if (name == "visual.pos_embed") tensor = resize_positions(tensor, wanted, report.resized);
     if (name == "visual.patch_embed.proj.weight") tensor = resize_kernel(tensor, wanted, report.resized);
     if (tensor.sizes() != wanted.sizes()) {
-      refuse(source, model, given, "tensor '" + name + "' of shape " + c10::str(tensor.sizes()), "shape " + c10::str(wanted.sizes()));
+      refuse(source, model, given, "tensor '" + name + "' of shape " + c10::str(tensor.sizes()),
+             "shape " + c10::str(wanted.sizes()));
     }
     if (!at::isFloatingType(tensor.scalar_type())) {
-      refuse(source, model, given, "tensor '" + name + "' of type " + c10::toString(tensor.scalar_type()), "a floating type");
+      refuse(source, model, given, "tensor '" + name + "' of type " + c10::toString(tensor.scalar_type()),
+             "a floating type");
     }
     copies.emplace_back(wanted, tensor);
   }

@@ -32,8 +32,9 @@ struct Checkpoint : torch::autograd::Function<Checkpoint> {
       wanted.push_back(i == 0 ? x : saved[i]);
       places.push_back(i);
     }
-    const auto found = torch::autograd::grad({output}, wanted, gradients, /*retain_graph=*/false, /*create_graph=*/false,
-                                             /*allow_unused=*/true);
+    const auto found =
+        torch::autograd::grad({output}, wanted, gradients, /*retain_graph=*/false, /*create_graph=*/false,
+                              /*allow_unused=*/true);
     variable_list result(saved.size() + 1);  // the first is for `body`
     for (std::size_t i = 0; i < places.size(); ++i) result[places[i] + 1] = found[i];
     return result;

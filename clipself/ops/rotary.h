@@ -12,9 +12,9 @@ struct RotaryTables {
   at::Tensor factors;
 };
 
-/// Tables of an h x w grid for heads of `head_width` (a multiple of 4): the first half of a head turns with the row, the
-/// second with the column, by angles position * pt_seq_len / side * 10000^(-4i / head_width), each for two neighbouring
-/// channels.
+/// Tables of an h x w grid for heads of `head_width` (a multiple of 4): the first half of a head turns with the row,
+/// the second with the column, by angles position * pt_seq_len / side * 10000^(-4i / head_width), each for two
+/// neighbouring channels.
 RotaryTables rotary_tables(std::int64_t h, std::int64_t w, int head_width, int pt_seq_len, const at::Device& device);
 
 /// x (B, 1 + h*w, heads, head_width), class token first -> x rotated, in x's type; computed in float32. Differentiable.

@@ -109,7 +109,8 @@ void initialize_small_model(models::ClipModel& model, std::uint64_t seed) {
       const double depth = std::stod(item.key().substr(std::strlen("visual.blocks.")));  // of "visual.blocks.2.attn..."
       const bool into_stream = item.key().ends_with("proj.weight") && !item.key().ends_with("_proj.weight");
       const bool out_of_mlp = item.key().ends_with("w3.weight");
-      tensor.normal_(0.0, 0.06 / (into_stream || out_of_mlp ? std::sqrt(2.0 * (std::floor(depth) + 1)) : 1.0), generator);
+      tensor.normal_(0.0, 0.06 / (into_stream || out_of_mlp ? std::sqrt(2.0 * (std::floor(depth) + 1)) : 1.0),
+                     generator);
     } else if (item.key() == "visual.head.weight") {
       tensor.normal_(0.0, 0.06, generator);
     }

@@ -2,12 +2,11 @@
 // quickstart` refines.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <cstdint>
 #include <functional>
 #include <memory>
 
+#include "clipself/base/torch.h"
 #include "clipself/models/clip_model.h"
 #include "clipself/training/objective.h"
 #include "clipself/training/trainer.h"
@@ -36,11 +35,12 @@ class Contrastive : public training::Objective {
 at::Tensor contrastive_loss(const at::Tensor& images, const at::Tensor& captions, const at::Tensor& caption_of,
                             const at::Tensor& scale);
 
-/// `count` close-ups of some `variety` (see make_close_up) as uint8 images and token rows. Depends on the numbers alone.
+/// `count` close-ups of some `variety` (see make_close_up) as uint8 images and token rows. Depends on the numbers
+/// alone.
 datasets::Batch close_up_batch(std::uint64_t seed, std::int64_t step, int count, double variety, int image_size);
 
-/// Random weights for training from scratch. The published scale (0.02) is meant for towers of 768 channels and more; a narrow
-/// one learns shapes several times sooner from larger matrices and, above all, a larger position embedding.
+/// Random weights for training from scratch. The published scale (0.02) is meant for towers of 768 channels and more; a
+/// narrow one learns shapes several times sooner from larger matrices and, above all, a larger position embedding.
 void initialize_small_model(models::ClipModel& model, std::uint64_t seed);
 
 struct PretrainOptions {

@@ -1,5 +1,5 @@
-// The letters of DejaVu Sans (Bitstream Vera and DejaVu licences), drawn once at two sizes as 4-bit coverage: hexadecimal
-// digits row by row, where the letters g to z stand for 2 to 21 zeros.
+// The letters of DejaVu Sans (Bitstream Vera and DejaVu licences), drawn once at two sizes as 4-bit coverage:
+// hexadecimal digits row by row, where the letters g to z stand for 2 to 21 zeros.
 #include "clipself/scenes/font.h"
 
 #include <array>

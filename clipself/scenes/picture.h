@@ -1,11 +1,10 @@
 // What a model's dense map says, as a picture: the class of every pixel, in the classes' colours, with names.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <string>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/formats/image.h"
 #include "clipself/models/clip_model.h"
 #include "clipself/scenes/render.h"

@@ -44,16 +44,16 @@ const Value& need(const Value& parent, const char* key, const fs::path& path) {
 
 void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
   const auto& at = checkpoint.position;
-  formats::write_torch_archive(
-      path, Value::dict({{"epoch", at.epoch},
-                         {"name", checkpoint.name},
-                         {"state_dict", to_value(checkpoint.state_dict)},
-                         {"optimizer", checkpoint.optimizer},
-                         {"clipself", Value::dict({{"step", at.step},
-                                                   {"batch", at.batch},
-                                                   {"parameters", to_value(checkpoint.parameters)},
-                                                   {"start", checkpoint.start_fingerprint},
-                                                   {"settings", checkpoint.settings}})}}));
+  formats::write_torch_archive(path,
+                               Value::dict({{"epoch", at.epoch},
+                                            {"name", checkpoint.name},
+                                            {"state_dict", to_value(checkpoint.state_dict)},
+                                            {"optimizer", checkpoint.optimizer},
+                                            {"clipself", Value::dict({{"step", at.step},
+                                                                      {"batch", at.batch},
+                                                                      {"parameters", to_value(checkpoint.parameters)},
+                                                                      {"start", checkpoint.start_fingerprint},
+                                                                      {"settings", checkpoint.settings}})}}));
 }
 
 Checkpoint read_checkpoint(const fs::path& path) {
@@ -87,7 +87,10 @@ fs::path latest_checkpoint(const fs::path& folder) {
     }
   }
   if (most < 0) {
-    throw Error({.doing = "--resume latest", .where = folder.string(), .found = "no training checkpoint", .expected = "at least one .pt file"});
+    throw Error({.doing = "--resume latest",
+                 .where = folder.string(),
+                 .found = "no training checkpoint",
+                 .expected = "at least one .pt file"});
   }
   return best;
 }

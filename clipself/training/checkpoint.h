@@ -10,16 +10,17 @@
 
 namespace clipself::training {
 
-/// In the file: {"epoch", "name", "state_dict", "optimizer"} as the Python original writes and reads them, and "clipself":
+/// In the file: {"epoch", "name", "state_dict", "optimizer"} as the Python original writes and reads them, and
+/// "clipself":
 /// {"step", "batch", "parameters", "start", "settings"}.
 struct Checkpoint {
   Position position;
-  std::string name;                 ///< of the experiment
-  formats::TensorDict state_dict;   ///< the weights to use: for CLIPSelf those averaged with the teacher's
-  formats::TensorDict parameters;   ///< the trained parameters themselves, from which a run goes on
-  formats::Value optimizer;         ///< AdamW::state_dict
-  std::string start_fingerprint;    ///< of the weights training began with
-  std::string settings;             ///< the run's settings as JSON, for people and for checks on resuming
+  std::string name;                ///< of the experiment
+  formats::TensorDict state_dict;  ///< the weights to use: for CLIPSelf those averaged with the teacher's
+  formats::TensorDict parameters;  ///< the trained parameters themselves, from which a run goes on
+  formats::Value optimizer;        ///< AdamW::state_dict
+  std::string start_fingerprint;   ///< of the weights training began with
+  std::string settings;            ///< the run's settings as JSON, for people and for checks on resuming
 };
 
 /// Atomically; a crash at any moment leaves the file of before.

@@ -1,13 +1,12 @@
 // What a method has to say for the trainer to train it.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "clipself/base/random.h"
+#include "clipself/base/torch.h"
 #include "clipself/datasets/dataset.h"
 
 namespace clipself::training {

@@ -20,7 +20,8 @@ bool is_decayed(const std::string& name, const at::Tensor& parameter) {
 
 AdamW::AdamW(const NamedParameters& parameters, const AdamWOptions& options) : options_(options) {
   groups_[1].weight_decay = options.weight_decay;
-  for (const auto& [name, tensor] : parameters) groups_[is_decayed(name, tensor) ? 1 : 0].parameters.emplace_back(name, tensor);
+  for (const auto& [name, tensor] : parameters)
+    groups_[is_decayed(name, tensor) ? 1 : 0].parameters.emplace_back(name, tensor);
   for (auto& group : groups_) group.states.resize(group.parameters.size());
 }
 
@@ -67,8 +68,8 @@ void AdamW::step(double lr) {
     }
     if (parameters.empty()) continue;
     at::_foreach_add_(steps, 1);
-    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr, options_.beta1, options_.beta2, group.weight_decay,
-                      options_.eps, /*amsgrad=*/false, /*maximize=*/false);
+    at::_fused_adamw_(parameters, gradients, first, second, {}, steps, lr, options_.beta1, options_.beta2,
+                      group.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
   }
 }
 
@@ -89,7 +90,8 @@ Value AdamW::state_dict(double lr) const {
     List indexes;
     for (const auto& state : group.states) {
       if (state.step.defined()) {
-        states.emplace_back(index, Value::dict({{"step", state.step}, {"exp_avg", state.exp_avg}, {"exp_avg_sq", state.exp_avg_sq}}));
+        states.emplace_back(
+            index, Value::dict({{"step", state.step}, {"exp_avg", state.exp_avg}, {"exp_avg_sq", state.exp_avg_sq}}));
       }
       indexes.emplace_back(index++);
     }
@@ -108,7 +110,9 @@ Value AdamW::state_dict(double lr) const {
 
 void AdamW::load_state_dict(const Value& value) {
   const auto refuse = [](const std::string& found, const std::string& expected) {
-    throw Error({.doing = "reading optimizer state", .found = found, .expected = expected,
+    throw Error({.doing = "reading optimizer state",
+                 .found = found,
+                 .expected = expected,
                  .hint = "was it saved with other trained layers?"});
   };
   const auto* states = value.find("state");
@@ -131,7 +135,8 @@ void AdamW::load_state_dict(const Value& value) {
   for (std::size_t g = 0; g < groups_.size(); ++g) loaded[g].resize(groups_[g].parameters.size());
   for (const auto& [key, state] : states->as_dict()) {
     const auto place = places.find(key.as_int());
-    if (place == places.end()) refuse(c10::str("state of parameter ", key.as_int()), "a parameter of one of the groups");
+    if (place == places.end())
+      refuse(c10::str("state of parameter ", key.as_int()), "a parameter of one of the groups");
     const auto [g, i] = place->second;
     const auto& [name, parameter] = groups_[g].parameters[i];
     const auto moment = [&, &name = name, &parameter = parameter](const char* which) {
@@ -139,7 +144,9 @@ void AdamW::load_state_dict(const Value& value) {
       if (found == nullptr || !found->is(Value::Kind::kTensor) || found->as_tensor().sizes() != parameter.sizes()) {
         refuse(c10::str("no '", which, "' that fits parameter ", name), c10::str("shape ", parameter.sizes()));
       }
-      return found->as_tensor().to(parameter.options().dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/true).contiguous();
+      return found->as_tensor()
+          .to(parameter.options().dtype(at::kFloat), /*non_blocking=*/false, /*copy=*/true)
+          .contiguous();
     };
     const auto* step = state.find("step");
     if (step == nullptr) refuse("no 'step' of parameter " + name, "a number");

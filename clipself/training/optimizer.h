@@ -1,15 +1,13 @@
 // AdamW (Loshchilov, Hutter 2019) with the original's two parameter groups, on LibTorch's fused kernel.
 #pragma once
 
-#include "clipself/base/torch.h"
-
 #include <array>
 #include <map>
-
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "clipself/base/torch.h"
 #include "clipself/formats/value.h"
 
 namespace clipself::training {
@@ -34,8 +32,8 @@ class AdamW {
   void zero_grad();
   /// One update at learning rate `lr`.
   void step(double lr);
-  /// Scales all gradients so that their joint norm is at most `max_norm`; returns the norm before. An infinite max_norm only
-  /// measures.
+  /// Scales all gradients so that their joint norm is at most `max_norm`; returns the norm before. An infinite max_norm
+  /// only measures.
   double clip_grad_norm(double max_norm);
 
   const NamedParameters& undecayed() const { return groups_[0].parameters; }
@@ -43,9 +41,9 @@ class AdamW {
   /// First and second moment of one parameter, undefined before its first step. Throws Error for an unknown name.
   std::pair<at::Tensor, at::Tensor> moments(const std::string& name) const;
 
-  /// torch.optim's layout: {"state": {index: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [...]}; indexes count through
-  /// the undecayed, then the decayed parameters. Reads what the Python original and this class write. Throws Error, changing
-  /// nothing, when groups or shapes do not fit.
+  /// torch.optim's layout: {"state": {index: {"step", "exp_avg", "exp_avg_sq"}}, "param_groups": [...]}; indexes count
+  /// through the undecayed, then the decayed parameters. Reads what the Python original and this class write. Throws
+  /// Error, changing nothing, when groups or shapes do not fit.
   formats::Value state_dict(double lr) const;
   void load_state_dict(const formats::Value& state);
 

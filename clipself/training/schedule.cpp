@@ -16,7 +16,8 @@ double Schedule::at(std::int64_t step) const {
     case ScheduleKind::kConstCooldown: {
       const std::int64_t start = total_steps - cooldown_steps;
       if (step < start) return base_lr;
-      const double part = std::min(1.0, static_cast<double>(step - start) / static_cast<double>(std::max<std::int64_t>(1, cooldown_steps)));
+      const double part = std::min(
+          1.0, static_cast<double>(step - start) / static_cast<double>(std::max<std::int64_t>(1, cooldown_steps)));
       return std::pow(1.0 - part, cooldown_power) * (base_lr - cooldown_end_lr) + cooldown_end_lr;
     }
     case ScheduleKind::kCosine:
@@ -32,7 +33,10 @@ ScheduleKind schedule_kind(const std::string& name) {
   if (name == "cosine") return ScheduleKind::kCosine;
   if (name == "const") return ScheduleKind::kConst;
   if (name == "const-cooldown") return ScheduleKind::kConstCooldown;
-  throw Error({.doing = "--lr-scheduler", .where = name, .found = "an unknown schedule", .expected = "cosine, const or const-cooldown"});
+  throw Error({.doing = "--lr-scheduler",
+               .where = name,
+               .found = "an unknown schedule",
+               .expected = "cosine, const or const-cooldown"});
 }
 
 }  // namespace clipself::training

@@ -1,4 +1,5 @@
-// Learning rate by step: linear warm-up, then cosine, constant, or constant with a polynomial cool-down (open_clip's three).
+// Learning rate by step: linear warm-up, then cosine, constant, or constant with a polynomial cool-down (open_clip's
+// three).
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,7 @@ enum class ScheduleKind { kCosine, kConst, kConstCooldown };
 struct Schedule {
   ScheduleKind kind = ScheduleKind::kCosine;
   double base_lr = 1e-5;
-  std::int64_t warmup_steps = 0;    ///< step s < warmup has base_lr * (s + 1) / warmup
+  std::int64_t warmup_steps = 0;  ///< step s < warmup has base_lr * (s + 1) / warmup
   std::int64_t total_steps = 1;
   std::int64_t cooldown_steps = 0;  ///< kConstCooldown: the last so many steps
   double cooldown_power = 1.0;

@@ -10,7 +10,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 std::string ids_of(const datasets::Batch& batch) {
   std::string text;
@@ -60,7 +62,8 @@ StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<
   return report;
 }
 
-Trainer::Trainer(Objective& objective, datasets::Loader& loader, AdamW& optimizer, Schedule schedule, TrainerOptions options)
+Trainer::Trainer(Objective& objective, datasets::Loader& loader, AdamW& optimizer, Schedule schedule,
+                 TrainerOptions options)
     : objective_(objective), loader_(loader), optimizer_(optimizer), schedule_(schedule), options_(options) {
   steps_per_epoch_ = loader.batches_per_epoch() / options.accum_freq;
   if (steps_per_epoch_ < 1) {
@@ -85,7 +88,8 @@ bool Trainer::run(const Hooks& hooks) {
       }
       const double waited = seconds_since(start);
       Rng rng(options_.seed, 0x5354455053ULL, static_cast<std::uint64_t>(position_.step));
-      auto report = train_step(objective_, optimizer_, batches, schedule_.at(position_.step), options_.grad_clip_norm, rng);
+      auto report =
+          train_step(objective_, optimizer_, batches, schedule_.at(position_.step), options_.grad_clip_norm, rng);
       report.step = position_.step;
       report.epoch = position_.epoch;
       report.data_seconds = waited;

@@ -25,8 +25,8 @@ struct TrainerOptions {
 
 /// What one step did.
 struct StepReport {
-  std::int64_t step = 0;   ///< counted from 0 over the whole run
-  std::int64_t epoch = 0;  ///< counted from 0
+  std::int64_t step = 0;                               ///< counted from 0 over the whole run
+  std::int64_t epoch = 0;                              ///< counted from 0
   std::vector<std::pair<std::string, double>> losses;  ///< terms, averaged over the accumulated batches
   double loss = 0;                                     ///< their sum
   double lr = 0;
@@ -36,8 +36,8 @@ struct StepReport {
   double data_seconds = 0;  ///< of it spent waiting for batches
 };
 
-/// One optimizer step over `batches`: gradients of the mean of the batches' losses, clipping, update, Objective::after_step.
-/// Throws Error naming the images when a loss is not finite; nothing has been updated then.
+/// One optimizer step over `batches`: gradients of the mean of the batches' losses, clipping, update,
+/// Objective::after_step. Throws Error naming the images when a loss is not finite; nothing has been updated then.
 StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
                       std::optional<double> grad_clip_norm, Rng& rng);
 

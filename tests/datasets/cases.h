@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include "clipself/base/torch.h"
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include <string>
 
 #include "clipself/base/error.h"
+#include "clipself/base/torch.h"
 #include "clipself/formats/image.h"
 #include "clipself/formats/safetensors.h"
 

@@ -84,7 +84,8 @@ TEST_F(ClipSelfTest, TrainsTheLastBlocksAndNothingElse) {
     const bool unlocked = item.key().starts_with("visual.blocks.1.") || item.key().starts_with("visual.blocks.2.");
     EXPECT_EQ(item.value().requires_grad(), unlocked || item.key() == "logit_scale") << item.key();
     // The last block does not attend: its queries and keys get no gradient.
-    const bool bypassed = item.key().starts_with("visual.blocks.2.attn.q") || item.key().starts_with("visual.blocks.2.attn.k");
+    const bool bypassed =
+        item.key().starts_with("visual.blocks.2.attn.q") || item.key().starts_with("visual.blocks.2.attn.k");
     EXPECT_EQ(item.value().grad().defined(), unlocked && !bypassed) << item.key();
   }
   for (const auto& parameter : teacher_->parameters()) EXPECT_FALSE(parameter.grad().defined());

@@ -70,7 +70,8 @@ TEST_F(EvaTower, RefusesImagesThatAreNoMultipleOfThePatch) {
 TEST_F(EvaTower, LocksAllButTheLastBlocks) {
   const auto trained = [&] {
     std::set<std::string> names;
-    for (const auto& [name, tensor] : model_->trainable()) names.insert(name.substr(0, std::string("visual.blocks.0").size()));
+    for (const auto& [name, tensor] : model_->trainable())
+      names.insert(name.substr(0, std::string("visual.blocks.0").size()));
     return names;
   };
   model_->lock_image_tower(0);

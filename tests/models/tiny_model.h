@@ -15,7 +15,8 @@ inline ClipConfig tiny_config() {
                       "tiny");
 }
 
-/// Random weights of ordinary size: the published initialisation is so small that a tiny model would hardly compute anything.
+/// Random weights of ordinary size: the published initialisation is so small that a tiny model would hardly compute
+/// anything.
 inline std::shared_ptr<ClipModel> tiny_model(std::uint64_t seed = 1, bool with_text = true) {
   torch::manual_seed(seed);
   auto model = std::make_shared<ClipModel>(tiny_config(), with_text);

@@ -63,7 +63,8 @@ TEST(LoadWeights, LeavesTheTextTowerAloneWhenTheFileHasNone) {
 TEST(LoadWeights, RefusesAMissingTensorByNameAndChangesNothing) {
   auto to = tiny_model(2);
   const auto before = to->state()["visual.cls_token"].clone();
-  const auto message = message_of([&] { load_weights(*to, without(tiny_model(1)->state(), "visual.blocks.2.mlp.w3.bias"), "x.pt"); });
+  const auto message =
+      message_of([&] { load_weights(*to, without(tiny_model(1)->state(), "visual.blocks.2.mlp.w3.bias"), "x.pt"); });
   EXPECT_NE(message.find("visual.blocks.2.mlp.w3.bias"), std::string::npos) << message;
   EXPECT_NE(message.find("x.pt"), std::string::npos) << message;
   EXPECT_TRUE(at::equal(to->state()["visual.cls_token"], before));

@@ -25,7 +25,10 @@ TEST(Checkpoint, GivesTheGradientsOfThePlainFunction) {
   const auto expected = std::vector{x.grad().clone(), layer.weight.grad().clone(), layer.bias.grad().clone()};
   for (auto* tensor : {&x, &layer.weight, &layer.bias}) tensor->mutable_grad().reset();
 
-  checkpoint([&](const at::Tensor& input) { return layer.run(input); }, x, {layer.weight, layer.bias, layer.frozen}).pow(2).sum().backward();
+  checkpoint([&](const at::Tensor& input) { return layer.run(input); }, x, {layer.weight, layer.bias, layer.frozen})
+      .pow(2)
+      .sum()
+      .backward();
   EXPECT_TRUE(at::equal(x.grad(), expected[0]));
   EXPECT_TRUE(at::equal(layer.weight.grad(), expected[1]));
   EXPECT_TRUE(at::equal(layer.bias.grad(), expected[2]));
@@ -46,7 +49,8 @@ TEST(Checkpoint, WorksWhenOnlyParametersNeedGradients) {
 TEST(Checkpoint, RunsPlainlyWithoutGradients) {
   Layer layer;
   const at::NoGradGuard no_grad;
-  const auto y = checkpoint([&](const at::Tensor& input) { return layer.run(input); }, at::ones({1, 4}), {layer.weight});
+  const auto y =
+      checkpoint([&](const at::Tensor& input) { return layer.run(input); }, at::ones({1, 4}), {layer.weight});
   EXPECT_FALSE(y.requires_grad());
   EXPECT_EQ(layer.calls, 1);
 }

@@ -60,7 +60,8 @@ void expect_matches_definition(const at::Tensor& map, const std::vector<at::Tens
 }
 
 const std::vector<at::Tensor> kBoxes = {
-    at::tensor({0.3, 0.4, 5.7, 3.2,  1.0, 1.0, 2.0, 2.0,  -3.0, -2.0, 9.5, 8.5,  2.2, 2.2, 2.3, 2.9}, at::kFloat).reshape({4, 4}),
+    at::tensor({0.3, 0.4, 5.7, 3.2, 1.0, 1.0, 2.0, 2.0, -3.0, -2.0, 9.5, 8.5, 2.2, 2.2, 2.3, 2.9}, at::kFloat)
+        .reshape({4, 4}),
     at::tensor({0.0, 0.0, 7.0, 5.0}, at::kFloat).reshape({1, 4})};
 
 TEST(RoiAlign, EqualsItsDefinitionForOneBin) {
@@ -74,7 +75,8 @@ TEST(RoiAlign, EqualsItsDefinitionForManyBins) {
 }
 
 TEST(RoiAlign, OfAConstantMapInsideTheImageIsThatConstant) {
-  const auto pooled = roi_align(at::full({1, 2, 9, 9}, 4.0), {at::tensor({1.2, 2.3, 6.1, 7.9}, at::kFloat).reshape({1, 4})}, 2);
+  const auto pooled =
+      roi_align(at::full({1, 2, 9, 9}, 4.0), {at::tensor({1.2, 2.3, 6.1, 7.9}, at::kFloat).reshape({1, 4})}, 2);
   EXPECT_TRUE(at::allclose(pooled, at::full_like(pooled, 4.0), 1e-6, 1e-6));
 }
 
@@ -97,7 +99,8 @@ TEST(RoiAlign, OfNoBoxesIsEmpty) {
 TEST(RoiAlign, GradientEqualsFiniteDifferences) {
   torch::manual_seed(4);
   auto map = at::randn({1, 2, 4, 5}).requires_grad_();
-  const std::vector<at::Tensor> boxes = {at::tensor({0.4, 0.7, 3.9, 3.1, 1.0, 0.2, 4.6, 2.0}, at::kFloat).reshape({2, 4})};
+  const std::vector<at::Tensor> boxes = {
+      at::tensor({0.4, 0.7, 3.9, 3.1, 1.0, 0.2, 4.6, 2.0}, at::kFloat).reshape({2, 4})};
   const auto direction = at::randn({2, 2, 1, 1});
   (roi_align(map, boxes) * direction).sum().backward();
   // The operator is linear in the map: a difference of any size is exact.

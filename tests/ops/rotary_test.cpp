@@ -19,7 +19,8 @@ TEST(RotaryTables, HoldTheAnglesOfTheFormula) {
     for (int x = 0; x < w; ++x) {
       for (int c = 0; c < kHeadWidth; ++c) {
         const bool row_half = c < kHeadWidth / 2;
-        const double position = row_half ? static_cast<double>(y) / h * pretrained : static_cast<double>(x) / w * pretrained;
+        const double position =
+            row_half ? static_cast<double>(y) / h * pretrained : static_cast<double>(x) / w * pretrained;
         const int pair = c % (kHeadWidth / 2) / 2;
         const double angle = position * std::pow(10000.0, -4.0 * pair / kHeadWidth);
         EXPECT_NEAR(tables.cos[y * w + x][c].item<double>(), std::cos(angle), 2e-6);
@@ -38,7 +39,8 @@ TEST(ApplyRotary, TurnsEachPairByItsAngleAndLeavesTheClassToken) {
   for (int token = 1; token < 7; ++token) {
     for (int pair = 0; pair < kHeadWidth / 2; ++pair) {
       const double a = x[1][token][2][2 * pair].item<double>(), b = x[1][token][2][2 * pair + 1].item<double>();
-      const double c = tables.cos[token - 1][2 * pair].item<double>(), s = tables.sin[token - 1][2 * pair].item<double>();
+      const double c = tables.cos[token - 1][2 * pair].item<double>(),
+                   s = tables.sin[token - 1][2 * pair].item<double>();
       EXPECT_NEAR(y[1][token][2][2 * pair].item<double>(), a * c - b * s, 1e-5);
       EXPECT_NEAR(y[1][token][2][2 * pair + 1].item<double>(), a * s + b * c, 1e-5);
     }
@@ -52,7 +54,9 @@ TEST(ApplyRotary, MakesProductsDependOnTheOffsetAlone) {
   const auto tables = rotary_tables(side, side, kHeadWidth, 16, at::kCPU);
   const auto q = apply_rotary(at::randn({kHeadWidth}).expand({1, 1 + side * side, 1, kHeadWidth}), tables).squeeze();
   const auto k = apply_rotary(at::randn({kHeadWidth}).expand({1, 1 + side * side, 1, kHeadWidth}), tables).squeeze();
-  const auto product = [&](int yi, int xi, int yj, int xj) { return q[1 + yi * side + xi].dot(k[1 + yj * side + xj]).item<double>(); };
+  const auto product = [&](int yi, int xi, int yj, int xj) {
+    return q[1 + yi * side + xi].dot(k[1 + yj * side + xj]).item<double>();
+  };
   EXPECT_NEAR(product(0, 1, 1, 3), product(2, 0, 3, 2), 1e-4);
   EXPECT_NEAR(product(3, 3, 1, 0), product(2, 3, 0, 0), 1e-4);
   EXPECT_GT(std::abs(product(0, 0, 1, 1) - product(0, 0, 0, 2)), 1e-3);
@@ -68,7 +72,9 @@ TEST(ApplyRotary, PassesGradientsBackByTheOppositeTurn) {
   EXPECT_TRUE(at::allclose(apply_rotary(x.grad(), tables), direction, 1e-5, 1e-5));
 }
 
-TEST(RotaryTables, RefuseAHeadWidthThatIsNoMultipleOfFour) { EXPECT_THROW(rotary_tables(2, 2, 6, 16, at::kCPU), Error); }
+TEST(RotaryTables, RefuseAHeadWidthThatIsNoMultipleOfFour) {
+  EXPECT_THROW(rotary_tables(2, 2, 6, 16, at::kCPU), Error);
+}
 
 }  // namespace
 }  // namespace clipself::ops

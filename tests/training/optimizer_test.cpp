@@ -30,7 +30,8 @@ TEST(AdamW, FollowsItsFormula) {
     expected = expected * (1 - lr * options.weight_decay);
     m = options.beta1 * m + (1 - options.beta1) * g;
     v = options.beta2 * v + (1 - options.beta2) * g * g;
-    expected = expected - lr * (m / (1 - std::pow(options.beta1, t))) / ((v / (1 - std::pow(options.beta2, t))).sqrt() + options.eps);
+    expected = expected - lr * (m / (1 - std::pow(options.beta1, t))) /
+                              ((v / (1 - std::pow(options.beta2, t))).sqrt() + options.eps);
   }
   EXPECT_TRUE(at::allclose(matrix.detach().to(at::kDouble), expected, 1e-6, 1e-6));
   EXPECT_TRUE(at::allclose(optimizer.moments("w").first.to(at::kDouble), m, 1e-5, 1e-7));

@@ -53,7 +53,8 @@ struct SmallRun {
   explicit SmallRun(int batch_size = 2, int accum = 1)
       : loader(std::make_shared<Numbers>(), {.batch_size = batch_size, .workers = 2, .seed = 5}),
         optimizer(objective.parameters(), {}),
-        trainer(objective, loader, optimizer, {.base_lr = 0.01, .warmup_steps = 2}, {.epochs = 3, .accum_freq = accum, .seed = 5}) {}
+        trainer(objective, loader, optimizer, {.base_lr = 0.01, .warmup_steps = 2},
+                {.epochs = 3, .accum_freq = accum, .seed = 5}) {}
 };
 
 std::vector<double> losses_of(SmallRun& run, std::int64_t stop_after = 1000) {
@@ -138,7 +139,9 @@ TEST(Trainer, StopsAtALossThatIsNoNumberAndNamesTheImages) {
   EXPECT_TRUE(at::equal(run.objective.weight_.detach(), before));
 }
 
-TEST(Trainer, RefusesAnEpochWithoutAStep) { EXPECT_THROW(SmallRun(2, 6), Error); }
+TEST(Trainer, RefusesAnEpochWithoutAStep) {
+  EXPECT_THROW(SmallRun(2, 6), Error);
+}
 
 TEST(Checkpoint, RefusesFilesThatHoldOnlyWeights) {
   const auto file = fs::temp_directory_path() / ("clipself-weights-" + std::to_string(::getpid()) + ".pt");
