@@ -30,8 +30,6 @@ at::Tensor class_embeddings(const Case& c, const std::string& folder) {
 
 namespace {
 
-constexpr auto kFeature = Tolerance::abs(1e-4);
-
 /// A table with the original's fixed number of rows, zero where a segment does not count.
 at::Tensor table(const at::Tensor& values, const std::vector<int>& rows, std::int64_t height) {
   auto shape = values.sizes().vec();

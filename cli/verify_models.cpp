@@ -38,7 +38,6 @@ at::Tensor float_images(const at::Tensor& stored) {
 
 namespace {
 
-constexpr auto kFeature = Tolerance::abs(1e-4);
 constexpr auto kInner = Tolerance::abs(2e-4);
 constexpr auto kTable = Tolerance::abs(1e-5);
 

@@ -20,6 +20,9 @@ std::string not_buildable(const Case& c, const std::string& config);
 /// The EVA tower of a model. Throws Error when it has another.
 models::EvaVisionTower& eva_tower(models::ClipModel& model);
 
+/// How far an embedding may be from the original's.
+inline constexpr auto kFeature = Tolerance::abs(1e-4);
+
 /// float32 images: the cases store theirs as float16, and the original was fed exactly those values.
 at::Tensor float_images(const at::Tensor& stored);
 

@@ -25,6 +25,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_L
   # GCC 12 warns of string concatenation in its own library (GCC bug 105329).
   target_compile_options(clipself_options INTERFACE -Wno-restrict)
 endif()
+if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # Two sources in one compilation look to GCC like a header with an anonymous namespace.
+  target_compile_options(clipself_options INTERFACE -Wno-subobject-linkage)
+endif()
 if(CLIPSELF_SANITIZE)
   target_compile_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE} -fno-omit-frame-pointer -g)
   target_link_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE})

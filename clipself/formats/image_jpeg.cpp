@@ -62,9 +62,9 @@ void on_progress(j_common_ptr info) {
 
 enum class Outcome { kDone, kCutOff, kFailed };
 
-class Reader {
+class JpegReader {
  public:
-  explicit Reader(std::span<const std::byte> bytes) {
+  explicit JpegReader(std::span<const std::byte> bytes) {
     install(errors_);
     info_.err = &errors_.base;
     source_.next_input_byte = reinterpret_cast<const JOCTET*>(bytes.data());
@@ -76,9 +76,9 @@ class Reader {
     source_.term_source = do_nothing;
     progress_.progress_monitor = on_progress;
   }
-  ~Reader() { jpeg_destroy_decompress(&info_); }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
+  ~JpegReader() { jpeg_destroy_decompress(&info_); }
+  JpegReader(const JpegReader&) = delete;
+  JpegReader& operator=(const JpegReader&) = delete;
 
   Outcome read_header() {
     if (setjmp(errors_.jump) != 0) return Outcome::kFailed;
@@ -150,7 +150,7 @@ class Reader {
   jpeg_progress_mgr progress_{};
 };
 
-void require_done(Outcome outcome, const Reader& reader, const std::string& what) {
+void require_done(Outcome outcome, const JpegReader& reader, const std::string& what) {
   if (outcome == Outcome::kDone) return;
   throw Error(
       {.doing = "decoding JPEG",
@@ -159,18 +159,18 @@ void require_done(Outcome outcome, const Reader& reader, const std::string& what
 }
 
 /// Compresses to memory that libjpeg allocates.
-class Writer {
+class JpegWriter {
  public:
-  Writer() {
+  JpegWriter() {
     install(errors_);
     info_.err = &errors_.base;
   }
-  ~Writer() {
+  ~JpegWriter() {
     jpeg_destroy_compress(&info_);
     std::free(buffer_);
   }
-  Writer(const Writer&) = delete;
-  Writer& operator=(const Writer&) = delete;
+  JpegWriter(const JpegWriter&) = delete;
+  JpegWriter& operator=(const JpegWriter&) = delete;
 
   bool write(const Image& image, int quality) {
     if (setjmp(errors_.jump) != 0) return false;
@@ -205,7 +205,7 @@ class Writer {
 }  // namespace
 
 Decoded decode_jpeg(std::span<const std::byte> bytes, const std::string& what) {
-  Reader reader(bytes);
+  JpegReader reader(bytes);
   require_done(reader.read_header(), reader, what);
   const auto& info = reader.info();
   ImageMode mode = ImageMode::kRGB;
@@ -253,7 +253,7 @@ std::vector<std::byte> encode_jpeg(const Image& image, int quality) {
                           name(image.mode) + " at quality " + std::to_string(quality),
                  .expected = "a non-empty image of mode L or RGB and a quality of 1..100"});
   }
-  Writer writer;
+  JpegWriter writer;
   if (!writer.write(image, quality)) throw Error({.doing = "encoding JPEG", .found = writer.message()});
   return {writer.bytes().begin(), writer.bytes().end()};
 }

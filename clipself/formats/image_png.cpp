@@ -34,15 +34,15 @@ void read_bytes(png_structp png, png_bytep out, std::size_t count) {
   input->left = input->left.subspan(count);
 }
 
-class Reader {
+class PngReader {
  public:
-  explicit Reader(std::span<const std::byte> bytes) : input_{bytes} {
+  explicit PngReader(std::span<const std::byte> bytes) : input_{bytes} {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, &failure_, on_error, on_warning);
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
   }
-  ~Reader() { png_destroy_read_struct(&png_, &info_, nullptr); }
-  Reader(const Reader&) = delete;
-  Reader& operator=(const Reader&) = delete;
+  ~PngReader() { png_destroy_read_struct(&png_, &info_, nullptr); }
+  PngReader(const PngReader&) = delete;
+  PngReader& operator=(const PngReader&) = delete;
 
   bool read_header() {
     if (png_ == nullptr || info_ == nullptr) return false;
@@ -134,7 +134,7 @@ class Reader {
   png_infop info_ = nullptr;
 };
 
-[[noreturn]] void fail(const Reader& reader, const std::string& what) {
+[[noreturn]] void fail(const PngReader& reader, const std::string& what) {
   throw Error({.doing = "decoding PNG", .where = what, .found = "broken data: " + reader.message()});
 }
 
@@ -151,15 +151,15 @@ void widen_rows(Image& image) {
   }
 }
 
-class Writer {
+class PngWriter {
  public:
-  Writer() {
+  PngWriter() {
     png_ = png_create_write_struct(PNG_LIBPNG_VER_STRING, &failure_, on_error, on_warning);
     if (png_ != nullptr) info_ = png_create_info_struct(png_);
   }
-  ~Writer() { png_destroy_write_struct(&png_, &info_); }
-  Writer(const Writer&) = delete;
-  Writer& operator=(const Writer&) = delete;
+  ~PngWriter() { png_destroy_write_struct(&png_, &info_); }
+  PngWriter(const PngWriter&) = delete;
+  PngWriter& operator=(const PngWriter&) = delete;
 
   bool write(const Image& image) {
     if (png_ == nullptr || info_ == nullptr) return false;
@@ -199,7 +199,7 @@ class Writer {
 }  // namespace
 
 Decoded decode_png(std::span<const std::byte> bytes, const std::string& what) {
-  Reader reader(bytes);
+  PngReader reader(bytes);
   if (!reader.read_header()) fail(reader, what);
   check_dimensions(reader.width(), reader.height(), what);
   // Deflate shrinks by 1032 at the very most.
@@ -229,7 +229,7 @@ std::vector<std::byte> encode_png(const Image& image) {
                           name(image.mode),
                  .expected = "a non-empty image of mode L, RGB or RGBA"});
   }
-  Writer writer;
+  PngWriter writer;
   if (!writer.write(image)) throw Error({.doing = "encoding PNG", .found = writer.message()});
   return writer.take();
 }

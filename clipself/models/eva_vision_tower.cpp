@@ -8,7 +8,7 @@
 namespace clipself::models {
 namespace {
 
-constexpr double kNormEps = 1e-6;
+constexpr double kEvaNormEps = 1e-6;
 constexpr double kInitStd = 0.02;
 constexpr double kHeadInitScale = 0.001;
 
@@ -48,7 +48,7 @@ EvaAttention::EvaAttention(const VisionConfig& config, std::shared_ptr<EvaRotary
   q_proj_ = register_module("q_proj", std::make_shared<Linear>(width, width, false));
   k_proj_ = register_module("k_proj", std::make_shared<Linear>(width, width, false));
   v_proj_ = register_module("v_proj", std::make_shared<Linear>(width, width, false));
-  inner_attn_ln_ = register_module("inner_attn_ln", std::make_shared<LayerNorm>(width, kNormEps));
+  inner_attn_ln_ = register_module("inner_attn_ln", std::make_shared<LayerNorm>(width, kEvaNormEps));
   proj_ = register_module("proj", std::make_shared<Linear>(width, width, true));
   register_module("rope", std::move(rope));
 }
@@ -75,7 +75,7 @@ EvaSwiGlu::EvaSwiGlu(const VisionConfig& config) {
   const std::int64_t hidden = config.mlp_width();
   w1_ = register_module("w1", std::make_shared<Linear>(width, hidden, true));
   w2_ = register_module("w2", std::make_shared<Linear>(width, hidden, true));
-  ffn_ln_ = register_module("ffn_ln", std::make_shared<LayerNorm>(hidden, kNormEps));
+  ffn_ln_ = register_module("ffn_ln", std::make_shared<LayerNorm>(hidden, kEvaNormEps));
   w3_ = register_module("w3", std::make_shared<Linear>(hidden, width, true));
 }
 
@@ -90,9 +90,9 @@ at::Tensor EvaSwiGlu::forward(const at::Tensor& x) {
 }
 
 EvaBlock::EvaBlock(const VisionConfig& config, int layer, std::shared_ptr<EvaRotary> rope) {
-  norm1_ = register_module("norm1", std::make_shared<LayerNorm>(config.width, kNormEps));
+  norm1_ = register_module("norm1", std::make_shared<LayerNorm>(config.width, kEvaNormEps));
   attn_ = register_module("attn", std::make_shared<EvaAttention>(config, std::move(rope)));
-  norm2_ = register_module("norm2", std::make_shared<LayerNorm>(config.width, kNormEps));
+  norm2_ = register_module("norm2", std::make_shared<LayerNorm>(config.width, kEvaNormEps));
   mlp_ = register_module("mlp", std::make_shared<EvaSwiGlu>(config));
   attn_->init_weights(layer);
   mlp_->init_weights(layer);
@@ -133,7 +133,7 @@ EvaVisionTower::EvaVisionTower(const VisionConfig& config, int embed_dim) : conf
     blocks_.push_back(blocks->register_module(std::to_string(i), std::make_shared<EvaBlock>(config, i, rope_)));
   }
   register_module("blocks", blocks);
-  norm_ = register_module("norm", std::make_shared<LayerNorm>(width, kNormEps));
+  norm_ = register_module("norm", std::make_shared<LayerNorm>(width, kEvaNormEps));
   head_ = register_module("head", std::make_shared<Linear>(width, embed_dim, true));
 
   const at::NoGradGuard no_grad;

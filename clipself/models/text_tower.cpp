@@ -8,7 +8,7 @@
 namespace clipself::models {
 namespace {
 
-constexpr double kNormEps = 1e-5;
+constexpr double kTextNormEps = 1e-5;
 
 /// The fused projections of torch's MultiheadAttention, under its parameter names.
 class TextAttention : public torch::nn::Module {
@@ -49,9 +49,9 @@ class TextBlock : public torch::nn::Module {
  public:
   TextBlock(const TextConfig& config) {
     const std::int64_t width = config.width;
-    ln_1_ = register_module("ln_1", std::make_shared<LayerNorm>(width, kNormEps));
+    ln_1_ = register_module("ln_1", std::make_shared<LayerNorm>(width, kTextNormEps));
     attn_ = register_module("attn", std::make_shared<TextAttention>(width, config.heads));
-    ln_2_ = register_module("ln_2", std::make_shared<LayerNorm>(width, kNormEps));
+    ln_2_ = register_module("ln_2", std::make_shared<LayerNorm>(width, kTextNormEps));
     mlp_ = register_module("mlp", std::make_shared<TextMlp>(width));
     // open_clip's initialisation: residual projections shrink with depth.
     const double attention_std = std::pow(width, -0.5);
@@ -87,7 +87,7 @@ TextTower::TextTower(const TextConfig& config, int embed_dim) : config_(config) 
   auto transformer = std::make_shared<torch::nn::Module>();
   transformer->register_module("resblocks", blocks);
   register_module("transformer", transformer);
-  ln_final_ = register_module("ln_final", std::make_shared<LayerNorm>(width, kNormEps));
+  ln_final_ = register_module("ln_final", std::make_shared<LayerNorm>(width, kTextNormEps));
   init_normal(token_embedding_, 0.02);
   init_normal(positional_embedding_, 0.01);
   init_normal(text_projection_, std::pow(width, -0.5));

@@ -21,6 +21,12 @@ inline std::filesystem::path reference(const std::string& name) {
   return std::filesystem::path(CLIPSELF_SOURCE_DIR) / "tests/reference" / name;
 }
 
+/// The reference case of whole training samples.
+inline const formats::SafeTensors& cases() {
+  static const auto file = formats::read_safetensors(reference("training_samples/expected.safetensors"));
+  return file;
+}
+
 /// The tensor of a reference file by name; fails the test when it is not there.
 inline at::Tensor tensor(const formats::SafeTensors& file, const std::string& name) {
   const auto* found = file.tensors.find(name);

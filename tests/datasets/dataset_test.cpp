@@ -11,11 +11,6 @@ constexpr int kImageSize = 128;
 constexpr int kCropSize = 32;
 constexpr int kMaxBoxes = 20;
 
-const formats::SafeTensors& cases() {
-  static const auto file = formats::read_safetensors(reference("training_samples/expected.safetensors"));
-  return file;
-}
-
 AnnotationIndex instances() {
   return read_coco(reference("training_samples/instances.json"));
 }

@@ -24,11 +24,6 @@ at::Tensor corners(const std::vector<Region>& regions, ops::Box Region::*box) {
   return out;
 }
 
-const formats::SafeTensors& cases() {
-  static const auto file = formats::read_safetensors(reference("training_samples/expected.safetensors"));
-  return file;
-}
-
 TEST(Grid, HasTheOriginalsChoicesAndBoxes) {
   const auto choices = grid_choices(6);
   const auto expected = tensor(cases(), "grid.split6.choices");
