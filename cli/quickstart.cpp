@@ -36,16 +36,15 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using ModelPtr = std::shared_ptr<models::ClipModel>;
 
-constexpr int kImageSize = 96;  // longer side of what the student sees: 12 x 12 patches
+constexpr int kImageSize = 112;  // longer side of what the student sees: 14 x 14 patches
 constexpr int kBatchSize = 8;
 constexpr int kMaxSplit = 3;           // a cell of a finer grid would be smaller than the things of this world
-constexpr int kProposalEpochs = 2;     // image patches get one pass over the scenes
 constexpr double kPictureScale = 2.1;  // pixels a unit in the picture
 
 struct QuickstartFlags {
   std::string out = "quickstart";
   std::uint64_t seed = 1;
-  int steps = 300;
+  int steps = 600;
   int val_images = 150;
   double lr = 1e-3;
   int threads = 0;
@@ -193,9 +192,8 @@ ModelPtr refine(const Session& session, models::ClipModel& start, datasets::Regi
   datasets::Loader loader(data, {.batch_size = kBatchSize, .workers = 1, .prefetch = 2, .seed = flags.seed});
   distillation::ClipSelf objective(student, teacher, {});
   training::AdamW optimizer(objective.parameters(), {});
-  training::Trainer trainer(
-      objective, loader, optimizer, {.base_lr = flags.lr, .warmup_steps = 10},
-      {.epochs = patches ? 1 : kProposalEpochs, .grad_clip_norm = std::nullopt, .seed = flags.seed});
+  training::Trainer trainer(objective, loader, optimizer, {.base_lr = flags.lr, .warmup_steps = 10},
+                            {.epochs = 1, .grad_clip_norm = std::nullopt, .seed = flags.seed});
   Progress progress(name, trainer.total_steps());
   double first = 0, last = 0;
   trainer.run({.on_step =
@@ -289,6 +287,8 @@ fs::path write_picture(const Session& session, const std::vector<ModelPtr>& mode
     const scenes::Scene scene = scenes::dataset_scene(session.flags.seed, split,
                                                       liveliest(session.flags.seed, split, session.flags.val_images));
     const scenes::Rendering photo = scenes::render(scene, 1.0), large = scenes::render(scene, kPictureScale);
+    auto things = scenes::segments_of(scene, photo);
+    std::erase_if(things, [](const scenes::Segment& segment) { return !scenes::is_thing_class(segment.label); });
     scenes::PictureRow picture;
     picture.title = held_out ? "a scene of combinations of colour, shape and pattern that no training image shows"
                              : "a scene that was not trained on";
@@ -299,7 +299,9 @@ fs::path write_picture(const Session& session, const std::vector<ModelPtr>& mode
       picture.maps.push_back(scenes::dense_classes(*model, photo.image, kImageSize, session.embeddings,
                                                    large.image.width, large.image.height));
       picture.notes.push_back(
-          fmt::format("{:.0f} % of these pixels right", 100 * scenes::agreement(picture.maps.back(), picture.maps[0])));
+          fmt::format("{} of {} things named right by their boxes, {:.0f} % of all pixels",
+                      scenes::boxes_named_right(*model, photo.image, kImageSize, session.embeddings, things),
+                      things.size(), 100 * scenes::agreement(picture.maps.back(), picture.maps[0])));
     }
     pictures.push_back(std::move(picture));
   }
@@ -327,10 +329,10 @@ Try the other commands on them, for example
     --val-data {2} --val-image-root {3} --embed-path {0}/class_embeddings.npy
   clipself train --model {0}/model.json --pretrained {0}/clip.safetensors --precision fp32 --det-image-size {1} \
     --dataset-type proposals_distill --train-data {4} --train-image-root {5} \
-    --lock-image-unlocked-groups 4 --batch-size {6} --lr 1e-3 --warmup 10 --epochs {7} --alpha 1 --logs {0}/logs
+    --lock-image-unlocked-groups 4 --batch-size {6} --lr 1e-3 --warmup 10 --epochs 1 --alpha 1 --logs {0}/logs
 )",
              folder, kImageSize, session.data.val.panoptic.string(), session.data.val.images.string(),
-             session.data.train.proposals.string(), session.data.train.images.string(), kBatchSize, kProposalEpochs);
+             session.data.train.proposals.string(), session.data.train.images.string(), kBatchSize);
 }
 
 void quickstart(const QuickstartFlags& flags) {
@@ -403,10 +405,7 @@ void add_quickstart(CLI::App& app) {
   command->add_option("--seed", flags->seed, "Seed of the scenes and of training")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command
-      ->add_option("--steps", flags->steps,
-                   "Steps of the refinement by image patches, 8 scenes each; region proposals get twice as many, on "
-                   "the same scenes")
+  command->add_option("--steps", flags->steps, "Steps of each refinement, 8 scenes each")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   command->add_option("--val-images", flags->val_images, "Scenes to measure on, in each of the two sets")

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "clipself/datasets/regions.h"
 #include "clipself/datasets/transforms.h"
 #include "clipself/scenes/canvas.h"
 
@@ -19,6 +20,14 @@ constexpr int kGap = 16;
 
 const std::string& name_of(int label) {
   return class_names()[static_cast<std::size_t>(label)];
+}
+
+// (1, D, h, w) of the photo in its padded square.
+at::Tensor dense_map(models::ClipModel& model, const formats::Image& photo, int image_size) {
+  const models::PixelStatistics& pixels = model.config().pixels;
+  const at::Tensor image = datasets::to_tensor(datasets::resize_longest(photo, image_size));
+  return model.encode_dense(datasets::normalize(image.unsqueeze(0), {.mean = pixels.mean, .std = pixels.std}))
+      .to(at::kFloat);
 }
 
 std::size_t index_of(int x, int y, int width) {
@@ -135,14 +144,28 @@ void draw_legend(Canvas& canvas, int y) {
 
 }  // namespace
 
+int boxes_named_right(models::ClipModel& model, const formats::Image& photo, int image_size,
+                      const at::Tensor& embeddings, const std::vector<Segment>& segments) {
+  const at::NoGradGuard no_grad;
+  const double scale = datasets::longest_scale(photo.width, photo.height, image_size);
+  at::Tensor boxes = at::empty({static_cast<std::int64_t>(segments.size()), 4});
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const auto [x, y, w, h] = segments[i].box;
+    const auto row = datasets::normalized_box({double(x), double(y), double(x + w), double(y + h)}, scale, image_size);
+    boxes[static_cast<std::int64_t>(i)] = at::tensor(at::ArrayRef<float>(row));
+  }
+  const at::Tensor features = models::pool_boxes(dense_map(model, photo, image_size), {boxes});
+  const at::Tensor best = features.matmul(embeddings.t()).argmax(1);
+  int right = 0;
+  for (std::size_t i = 0; i < segments.size(); ++i)
+    right += best[static_cast<std::int64_t>(i)].item<std::int64_t>() == segments[i].label ? 1 : 0;
+  return right;
+}
+
 std::vector<int> dense_classes(models::ClipModel& model, const formats::Image& photo, int image_size,
                                const at::Tensor& embeddings, int width, int height) {
   const at::NoGradGuard no_grad;
-  const models::PixelStatistics& pixels = model.config().pixels;
-  const at::Tensor image = datasets::to_tensor(datasets::resize_longest(photo, image_size));
-  const at::Tensor dense =
-      model.encode_dense(datasets::normalize(image.unsqueeze(0), {.mean = pixels.mean, .std = pixels.std}))
-          .to(at::kFloat);
+  const at::Tensor dense = dense_map(model, photo, image_size);
   // The padded square at the size where the photo itself measures width x height.
   const double scale = datasets::longest_scale(photo.width, photo.height, image_size);
   const std::int64_t large_w = std::llround(width * image_size / (photo.width * scale));

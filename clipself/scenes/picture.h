@@ -7,6 +7,7 @@
 #include "clipself/base/torch.h"
 #include "clipself/formats/image.h"
 #include "clipself/models/clip_model.h"
+#include "clipself/scenes/coco_writer.h"
 #include "clipself/scenes/render.h"
 
 namespace clipself::scenes {
@@ -15,6 +16,9 @@ namespace clipself::scenes {
 /// `image_size`), bilinearly enlarged, against `embeddings` (classes, D) of unit length.
 std::vector<int> dense_classes(models::ClipModel& model, const formats::Image& photo, int image_size,
                                const at::Tensor& embeddings, int width, int height);
+/// How many of `segments` (boxes in pixels of `photo`) the feature pooled in their box of the dense map names right.
+int boxes_named_right(models::ClipModel& model, const formats::Image& photo, int image_size,
+                      const at::Tensor& embeddings, const std::vector<Segment>& segments);
 /// The true class of each pixel of a rendering.
 std::vector<int> true_classes(const Scene& scene, const Rendering& rendering);
 /// Part of the pixels where the two agree.

@@ -51,7 +51,7 @@ class TestFolder {
   std::filesystem::path path_;
 };
 
-inline std::filesystem::path reference(const std::string& name) {
+inline std::filesystem::path checkpoint_case(const std::string& name) {
   return std::filesystem::path(CLIPSELF_SOURCE_DIR) / "tests/reference/checkpoints" / name;
 }
 

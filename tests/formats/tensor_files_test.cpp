@@ -100,7 +100,7 @@ TEST(SafeTensorsFile, RefusesWhatDoesNotFit) {
 
 TEST(SafeTensorsFile, SurvivesDamageAnywhere) {
   const TestFolder folder;
-  const std::string whole = read_text(reference("expected_odd.safetensors"));
+  const std::string whole = read_text(checkpoint_case("expected_odd.safetensors"));
   const auto path = [&](const std::string& content) { return folder.write("a.safetensors", content); };
   for (std::size_t size = 0; size < whole.size(); ++size) {
     EXPECT_NE(error_of([&] { read_safetensors(path(whole.substr(0, size))); }), "") << size << " bytes";

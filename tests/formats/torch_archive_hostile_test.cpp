@@ -218,7 +218,7 @@ class DamagedFile : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(DamagedFile, IsRefusedWhereverItIsCutOff) {
   const TestFolder folder;
-  const std::string whole = read_text(reference(GetParam()));
+  const std::string whole = read_text(checkpoint_case(GetParam()));
   for (std::size_t size = 0; size < whole.size(); size += 3) {
     const auto path = folder.write("a.pt", std::string_view(whole).substr(0, size));
     EXPECT_NE(error_of([&] { touch(read_torch_archive(path)); }), "") << size << " bytes";
@@ -227,7 +227,7 @@ TEST_P(DamagedFile, IsRefusedWhereverItIsCutOff) {
 
 TEST_P(DamagedFile, IsReadOrRefusedWhicheverByteIsWrong) {
   const TestFolder folder;
-  const std::string whole = read_text(reference(GetParam()));
+  const std::string whole = read_text(checkpoint_case(GetParam()));
   std::size_t refused = 0;
   for (std::size_t i = 0; i < whole.size(); ++i) {
     std::string broken = whole;

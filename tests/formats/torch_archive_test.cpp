@@ -13,7 +13,7 @@ namespace clipself::formats {
 namespace {
 
 void expect_same(const TensorDict& found, const std::string& expected) {
-  const TensorDict wanted = read_safetensors(reference(expected)).tensors;
+  const TensorDict wanted = read_safetensors(checkpoint_case(expected)).tensors;
   EXPECT_EQ(found.size(), wanted.size());
   for (const auto& item : wanted) {
     const at::Tensor* tensor = found.find(item.key());
@@ -36,7 +36,7 @@ struct Case {
 class TorchArchiveOfPyTorch : public ::testing::TestWithParam<Case> {};
 
 TEST_P(TorchArchiveOfPyTorch, HoldsTheSameBits) {
-  expect_same(read_state_dict(reference(GetParam().file)).tensors, GetParam().expected);
+  expect_same(read_state_dict(checkpoint_case(GetParam().file)).tensors, GetParam().expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, TorchArchiveOfPyTorch,
@@ -54,7 +54,7 @@ INSTANTIATE_TEST_SUITE_P(Files, TorchArchiveOfPyTorch,
 
 TEST(TorchArchive, KeepsStridesAndSharedStorage) {
   for (const char* file : {"odd_zip.pt", "odd_legacy.pt"}) {
-    const Value value = read_torch_archive(reference(file));
+    const Value value = read_torch_archive(checkpoint_case(file));
     EXPECT_EQ(tensor_at(value, "transposed").strides(), at::IntArrayRef({1, 10}));
     EXPECT_EQ(tensor_at(value, "expanded").strides(), at::IntArrayRef({0, 0}));
     EXPECT_EQ(tensor_at(value, "shared_b").storage_offset(), 7);
@@ -68,7 +68,7 @@ TEST(TorchArchive, KeepsStridesAndSharedStorage) {
 TEST(TorchArchive, MayBeWrittenToWithoutChangingTheFile) {
   const TestFolder folder;
   for (const char* file : {"odd_zip.pt", "odd_legacy.pt"}) {
-    const std::string before = read_text(reference(file));
+    const std::string before = read_text(checkpoint_case(file));
     const auto copy = folder.write(file, before);
     const Value value = read_torch_archive(copy);
     at::Tensor tensor = tensor_at(value, "shared_a");
@@ -80,15 +80,15 @@ TEST(TorchArchive, MayBeWrittenToWithoutChangingTheFile) {
 
 TEST(TorchArchive, OutlivesTheFilesRemoval) {
   const TestFolder folder;
-  const auto copy = folder.write("a.pt", read_text(reference("odd_zip.pt")));
+  const auto copy = folder.write("a.pt", read_text(checkpoint_case("odd_zip.pt")));
   const at::Tensor tensor = tensor_at(read_torch_archive(copy), "shared_a");
   std::filesystem::remove(copy);
-  EXPECT_TRUE(same_bits(tensor, tensor_at(read_torch_archive(reference("odd_zip.pt")), "shared_a")));
+  EXPECT_TRUE(same_bits(tensor, tensor_at(read_torch_archive(checkpoint_case("odd_zip.pt")), "shared_a")));
 }
 
 TEST(TorchArchive, ReadsATrainingCheckpointWhole) {
-  const Value value = read_torch_archive(reference("train_checkpoint.pt"));
-  const auto expected = nlohmann::json::parse(std::ifstream(reference("expected_train_checkpoint.json")));
+  const Value value = read_torch_archive(checkpoint_case("train_checkpoint.pt"));
+  const auto expected = nlohmann::json::parse(std::ifstream(checkpoint_case("expected_train_checkpoint.json")));
   EXPECT_EQ(value.find("epoch")->as_int(), expected["epoch"]);
   EXPECT_EQ(value.find("name")->as_string(), expected["name"]);
   const Value& scaler = *value.find("scaler");
@@ -105,7 +105,7 @@ TEST(TorchArchive, ReadsATrainingCheckpointWhole) {
     EXPECT_EQ(groups[i].find("betas")->as_list().at(1).as_float(), group["betas"][1]);
     EXPECT_EQ(groups[i].find("params")->as_list().size(), group["params"].size());
   }
-  const TensorDict state = read_safetensors(reference("expected_train_checkpoint_optimizer.safetensors")).tensors;
+  const TensorDict state = read_safetensors(checkpoint_case("expected_train_checkpoint_optimizer.safetensors")).tensors;
   std::size_t found = 0;
   for (const auto& [index, entry] : value.find("optimizer")->find("state")->as_dict()) {
     for (const auto& [name, item] : entry.as_dict()) {
@@ -119,7 +119,7 @@ TEST(TorchArchive, ReadsATrainingCheckpointWhole) {
 }
 
 TEST(TorchArchive, ReadsWhatTorch213Adds) {
-  const Value value = read_torch_archive(reference("torch_2_13_values.pt"));
+  const Value value = read_torch_archive(checkpoint_case("torch_2_13_values.pt"));
   EXPECT_EQ(tensor_at(value, "view").storage().data(), tensor_at(value, "base").storage().data());
   EXPECT_TRUE(same_bits(tensor_at(value, "view"), at::tensor({2.0F, 3.0F})));
   EXPECT_TRUE(same_bits(tensor_at(value, "parameter"), at::tensor({0.0F, 1.0F})));
@@ -141,7 +141,7 @@ TEST(TorchArchive, ReadsWhatTorch213Adds) {
 
 TEST(TorchArchive, ReadsNumpyArraysAndScalars) {
   for (const char* file : {"numpy_protocol2.pt", "numpy_protocol5.pt"}) {
-    const Value value = read_torch_archive(reference(file));
+    const Value value = read_torch_archive(checkpoint_case(file));
     EXPECT_TRUE(same_bits(tensor_at(value, "c_order"), at::arange(6, at::kFloat).view({2, 3})));
     EXPECT_TRUE(same_bits(tensor_at(value, "fortran"), at::arange(6, at::kShort).view({2, 3})));
     EXPECT_TRUE(same_bits(tensor_at(value, "big_endian"), at::tensor({1, 2, 300})));

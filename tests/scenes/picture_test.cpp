@@ -75,6 +75,14 @@ TEST(Picture, DenseClassesPickTheNearestEmbeddingOfEachPatch) {
   const auto classes = dense_classes(model, photo.image, 144, at::stack(embeddings), 18, 18);
   for (std::size_t i = 0; i < patches.size(); ++i)
     EXPECT_EQ(classes[static_cast<std::size_t>(patches[i].first * 18 + patches[i].second)], static_cast<int>(i));
+
+  // And no embedding can be nearer to a box's feature than that feature, at unit length.
+  std::vector<Segment> segments{{.label = 0, .box = {8, 8, 40, 24}}, {.label = 1, .box = {80, 16, 32, 64}}};
+  const at::Tensor boxes = at::tensor({8.0F, 8.0F, 48.0F, 32.0F, 80.0F, 16.0F, 112.0F, 80.0F}).view({2, 4}) / 144;
+  const at::Tensor features = model.encode_boxes(image, {boxes}, /*normalized=*/true);
+  EXPECT_EQ(boxes_named_right(model, photo.image, 144, features, segments), 2);
+  segments[1].label = 0;
+  EXPECT_EQ(boxes_named_right(model, photo.image, 144, features, segments), 1);
 }
 
 TEST(Picture, HasRoomForEveryPanel) {
