@@ -298,10 +298,9 @@ fs::path write_picture(const Session& session, const std::vector<ModelPtr>& mode
     for (const ModelPtr& model : models) {
       picture.maps.push_back(scenes::dense_classes(*model, photo.image, kImageSize, session.embeddings,
                                                    large.image.width, large.image.height));
-      picture.notes.push_back(
-          fmt::format("{} of {} things named right by their boxes, {:.0f} % of all pixels",
-                      scenes::boxes_named_right(*model, photo.image, kImageSize, session.embeddings, things),
-                      things.size(), 100 * scenes::agreement(picture.maps.back(), picture.maps[0])));
+      picture.notes.push_back(fmt::format(
+          "{} of {} things named right by their boxes",
+          scenes::boxes_named_right(*model, photo.image, kImageSize, session.embeddings, things), things.size()));
     }
     pictures.push_back(std::move(picture));
   }

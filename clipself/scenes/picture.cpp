@@ -191,12 +191,6 @@ std::vector<int> true_classes(const Scene& scene, const Rendering& rendering) {
   return classes;
 }
 
-double agreement(const std::vector<int>& a, const std::vector<int>& b) {
-  std::size_t same = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) same += a[i] == b[i] ? 1 : 0;
-  return a.empty() ? 0 : static_cast<double>(same) / static_cast<double>(a.size());
-}
-
 formats::Image compose_picture(const std::string& title, const std::string& subtitle,
                                const std::vector<std::string>& headings, const std::vector<PictureRow>& rows) {
   int panel_width = 0, height = kMargin + 68;

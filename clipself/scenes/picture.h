@@ -21,8 +21,6 @@ int boxes_named_right(models::ClipModel& model, const formats::Image& photo, int
                       const at::Tensor& embeddings, const std::vector<Segment>& segments);
 /// The true class of each pixel of a rendering.
 std::vector<int> true_classes(const Scene& scene, const Rendering& rendering);
-/// Part of the pixels where the two agree.
-double agreement(const std::vector<int>& a, const std::vector<int>& b);
 
 /// A scene with maps of its size, one under each heading.
 struct PictureRow {

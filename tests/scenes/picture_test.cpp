@@ -44,11 +44,6 @@ TEST(Canvas, CutsWhatLiesOutside) {
   EXPECT_EQ(dark_pixels(empty.image(), 0, 20), 0);
 }
 
-TEST(Picture, AgreementIsThePartOfEqualPixels) {
-  EXPECT_DOUBLE_EQ(agreement({1, 2, 3, 4}, {1, 2, 0, 0}), 0.5);
-  EXPECT_DOUBLE_EQ(agreement({7}, {7}), 1.0);
-}
-
 TEST(Picture, DenseClassesPickTheNearestEmbeddingOfEachPatch) {
   torch::manual_seed(2);
   models::ClipModel model(world_model_config());
