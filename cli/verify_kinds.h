@@ -14,7 +14,7 @@ using Runner = void (*)(Case&);
 const std::map<std::string, Runner>& kinds();
 
 // Forward passes (verify_models.cpp).
-void verify_eva(Case& c);
+void verify_forward(Case& c);
 void verify_load_resize(Case& c);
 // What is trained and how (verify_optimizer.cpp).
 void verify_trainable(Case& c);

@@ -6,7 +6,6 @@
 
 #include "cli/verify_case.h"
 #include "clipself/models/clip_model.h"
-#include "clipself/models/eva_vision_tower.h"
 
 namespace clipself::cli::verify {
 
@@ -15,11 +14,6 @@ namespace clipself::cli::verify {
 std::shared_ptr<models::ClipModel> build_model(const Case& c, const std::string& config);
 /// config.json and model.pt of a folder beside the case or of the case itself (".").
 std::shared_ptr<models::ClipModel> load_model(const Case& c, const std::string& folder);
-/// Why this program cannot build the model of a configuration file, or "" when it can.
-std::string not_buildable(const Case& c, const std::string& config);
-/// The EVA tower of a model. Throws Error when it has another.
-models::EvaVisionTower& eva_tower(models::ClipModel& model);
-
 /// How far an embedding may be from the original's.
 inline constexpr auto kFeature = Tolerance::abs(1e-4);
 

@@ -24,9 +24,11 @@ training::AdamWOptions adamw_options(double beta1, double beta2, double eps, dou
   return {.beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = weight_decay};
 }
 
-int groups_to_train(const models::EvaVisionTower& tower, std::int64_t unlocked_groups) {
+int groups_to_train(models::ClipModel& model, std::int64_t unlocked_groups) {
   // The original's `blocks[-0:]` is the whole list: 0 trains every block of an EVA tower there, and none here.
-  return unlocked_groups == 0 ? tower.depth() : static_cast<int>(std::min<std::int64_t>(unlocked_groups, 1000));
+  const bool eva = model.config().vision.backbone == "eva";
+  return eva && unlocked_groups == 0 ? model.visual().depth()
+                                     : static_cast<int>(std::min<std::int64_t>(unlocked_groups, 1000));
 }
 
 namespace {
@@ -52,10 +54,6 @@ void check_groups(Case& c, models::ClipModel& model, const std::string& name, co
 
 void check_model(Case& c, const std::string& name, const nlohmann::ordered_json& facts, const std::string& where) {
   const auto config = "../" + name + "/config.json";
-  if (const auto why = not_buildable(c, config); !why.empty()) {
-    c.skip(name, why);
-    return;
-  }
   constexpr std::string_view kGroups = "unlocked_groups=";
   for (const auto& [key, expected] : facts.items()) {
     const auto label = name + "." + key;
@@ -88,7 +86,7 @@ void check_model(Case& c, const std::string& name, const nlohmann::ordered_json&
           error != std::errc() || stop != end || groups < 0)
         throw Error(
             {.doing = "reading", .where = where, .found = "entry '" + key + "'", .expected = "unlocked_groups=NUMBER"});
-      model->lock_image_tower(groups_to_train(eva_tower(*model), groups));
+      model->lock_image_tower(groups_to_train(*model, groups));
       check_groups(c, *model, label, expected, where);
     } else {
       c.check_that(label, false, "not computed");

@@ -21,9 +21,8 @@ Run::Run(const Case& c, const std::string& model, std::int64_t unlocked_groups, 
     : student(load_model(c, model)),
       teacher(load_model(c, model)),
       objective(student, teacher, {.cosine_weight = cosine_weight}),
-      optimizer(
-          (student->lock_image_tower(groups_to_train(eva_tower(*student), unlocked_groups)), student->trainable()),
-          options) {
+      optimizer((student->lock_image_tower(groups_to_train(*student, unlocked_groups)), student->trainable()),
+                options) {
   teacher->freeze(at::kFloat);
 }
 

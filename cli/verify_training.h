@@ -7,7 +7,7 @@
 #include "cli/verify_case.h"
 #include "clipself/distillation/clipself.h"
 #include "clipself/formats/value.h"
-#include "clipself/models/eva_vision_tower.h"
+#include "clipself/models/clip_model.h"
 #include "clipself/training/optimizer.h"
 
 namespace clipself::cli::verify {
@@ -18,7 +18,7 @@ constexpr auto kSecondMoment = Tolerance::abs(1e-8);
 nlohmann::ordered_json names_of(const training::NamedParameters& parameters);
 training::AdamWOptions adamw_options(double beta1, double beta2, double eps, double weight_decay);
 /// How many blocks the original trains for a value of --lock-image-unlocked-groups.
-int groups_to_train(const models::EvaVisionTower& tower, std::int64_t unlocked_groups);
+int groups_to_train(models::ClipModel& model, std::int64_t unlocked_groups);
 
 /// Student, teacher and what trains the student; both start from the model in the folder `model`.
 struct Run {

@@ -34,6 +34,8 @@ enum class Action {
   kNumpyBuffer,
   kNumpyScalar,
   kNumpyType,
+  kScriptObject,  ///< any class of a TorchScript program
+  kFirst,         ///< gives back its first argument
 };
 
 struct Global {
@@ -79,6 +81,11 @@ std::vector<Global> make_globals() {
       {"torch", "UntypedStorage", Action::kStorage},
       {"torch.storage", "UntypedStorage", Action::kStorage},
       {"torch.storage", "_UntypedStorage", Action::kStorage},
+      {"torch.jit._pickle", "build_intlist", Action::kFirst},
+      {"torch.jit._pickle", "build_doublelist", Action::kFirst},
+      {"torch.jit._pickle", "build_boollist", Action::kFirst},
+      {"torch.jit._pickle", "build_tensorlist", Action::kFirst},
+      {"torch.jit._pickle", "restore_type_tag", Action::kFirst},
       {"numpy", "ndarray", Action::kType},
       {"numpy", "dtype", Action::kNumpyType},
       {"numpy.core.multiarray", "_reconstruct", Action::kNumpyArray},
@@ -100,7 +107,6 @@ std::vector<Global> make_globals() {
 [[noreturn]] void refuse(const Heap& heap, const std::string& name) {
   const std::string_view view = name;
   std::string hint = "a checkpoint's code is never run; save the state_dict() alone";
-  if (view.starts_with("__torch__.")) hint = "this is a TorchScript program; save its state_dict() with torch.save";
   if (view.starts_with("torch.nn.")) hint = "this is a whole model, not its weights; save its state_dict()";
   if (view.find("torch.Q") == 0 || view.find("_rebuild_qtensor") != view.npos) {
     hint = "quantized tensors are not supported; dequantize them first";
@@ -267,6 +273,8 @@ const Global* find_global(const Heap& heap, std::string_view module, std::string
     for (Global& row : make_globals()) rows.emplace(row.module + "." + row.name, row);
     return rows;
   }();
+  static const Global script{"__torch__", "(class)", Action::kScriptObject};
+  if (module == "__torch__" || module.starts_with("__torch__.")) return &script;
   const std::string full = std::string(module == "__builtin__" ? "builtins" : module) + "." + std::string(name);
   const auto found = table.find(full);
   if (found == table.end()) refuse(heap, full);
@@ -364,6 +372,11 @@ Id call(Heap& heap, Id callable, Id arguments) {
     }
     case Action::kNumpyType:
       return numpy_type(heap, take(1, 3)[0]);
+    case Action::kScriptObject:
+      take(0, 0);
+      return heap.add(ScriptObject{});
+    case Action::kFirst:
+      return take(1, 2)[0];
     case Action::kType:
     case Action::kStorage:
     case Action::kDtype:
@@ -380,8 +393,15 @@ void build(Heap& heap, Id object, Id state) {
   } else if (std::holds_alternative<NumpyShell>(heap[object])) {
     at::Tensor array = numpy_build_array(heap, state);
     heap[object] = std::move(array);
+  } else if (std::holds_alternative<ScriptObject>(heap[object])) {
+    const auto* attributes = std::get_if<Mapping>(&heap[state]);
+    if (attributes == nullptr) heap.fail(heap.describe(state) + " as an object's attributes", "a dict");
+    heap.charge(attributes->items.size() * sizeof(Id));
+    Mapping copy = *attributes;
+    heap[object] = std::move(copy);
   } else {
-    heap.fail("a state given to " + heap.describe(object), "only to an OrderedDict or a NumPy array");
+    heap.fail("a state given to " + heap.describe(object),
+              "only to an OrderedDict, a NumPy array or an object of TorchScript");
   }
 }
 

@@ -90,7 +90,8 @@ std::string Heap::describe(Id id) {
                  [](const StorageNode&) { return std::string("a storage"); },
                  [](const at::Tensor&) { return std::string("a tensor"); },
                  [](const NumpyType&) { return std::string("a NumPy type"); },
-                 [](const NumpyShell&) { return std::string("an unfinished NumPy array"); }},
+                 [](const NumpyShell&) { return std::string("an unfinished NumPy array"); },
+                 [](const ScriptObject&) { return std::string("an object of TorchScript"); }},
       nodes_[id]);
 }
 
@@ -134,7 +135,8 @@ Value Heap::convert(Id id, int depth) {
                  },
                  [](const at::Tensor& tensor) { return Value(tensor); },
                  [&](const NumpyType& type) { return Value("numpy." + std::string(dtype_names(type.type)->torch)); },
-                 [&](const NumpyShell&) -> Value { fail("a NumPy array without content"); }},
+                 [&](const NumpyShell&) -> Value { fail("a NumPy array without content"); },
+                 [&](const ScriptObject&) -> Value { return Value::dict({}); }},
       node);
   if (container) {
     states_[id] = State::kDone;

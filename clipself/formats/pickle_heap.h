@@ -43,11 +43,13 @@ struct NumpyType {
   at::ScalarType type = at::kByte;
   bool big_endian = false;
 };
+/// An object of a TorchScript program: its attributes come with BUILD, its code is never looked at.
+struct ScriptObject {};
 /// What numpy.core.multiarray._reconstruct makes: an array whose content comes with BUILD.
 struct NumpyShell {};
 
 using Node = std::variant<std::monostate, bool, std::int64_t, double, Text, Bytes, Sequence, Mapping, const Global*,
-                          StorageNode, at::Tensor, NumpyType, NumpyShell>;
+                          StorageNode, at::Tensor, NumpyType, NumpyShell, ScriptObject>;
 
 /// A storage seen through an element type, possibly a part of it.
 struct TypedStorage {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <unordered_map>
+#include <vector>
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
@@ -92,6 +93,33 @@ std::string read_small(ZipReader& zip, const ZipEntry& entry) {
   return data;
 }
 
+// A TorchScript program's modules, attributes within attributes, as the state_dict of its root: every tensor by its
+// path.
+Dict script_state(const Value& root, const std::string& where) {
+  // Modules may share one another; walked as a tree, a few could stand for billions.
+  constexpr std::size_t kMost = 1'000'000;
+  Dict state;
+  std::size_t visited = 0;
+  std::vector<std::pair<std::string, const Value*>> open{{"", &root}};
+  while (!open.empty()) {
+    const auto [prefix, object] = open.back();
+    open.pop_back();
+    if (++visited > kMost) {
+      throw Error(
+          {.doing = "reading checkpoint", .where = where, .found = "a TorchScript program of too many modules"});
+    }
+    std::vector<std::pair<std::string, const Value*>> children;
+    for (const auto& [name, item] : object->as_dict()) {
+      if (!name.is(Value::Kind::kString)) continue;
+      const std::string path = prefix + name.as_string();
+      if (item.is(Value::Kind::kTensor)) state.emplace_back(path, item);
+      if (item.is(Value::Kind::kDict)) children.emplace_back(path + ".", &item);
+    }
+    open.insert(open.end(), children.rbegin(), children.rend());
+  }
+  return state;
+}
+
 Value read_zip(MappedFile file) {
   ZipReader zip(std::move(file));
   const std::string root = find_root(zip);
@@ -111,7 +139,10 @@ Value read_zip(MappedFile file) {
   source.where = zip.file().path().string();
   source.file_size = zip.file().size();
   source.storage = [&](const StorageRequest& request) { return storages(request); };
-  return unpickle(std::as_bytes(std::span(program)), source).value;
+  Value value = unpickle(std::as_bytes(std::span(program)), source).value;
+  // Only torch.jit.save writes the program's constants beside its data.
+  const bool script = zip.find(root + "constants.pkl") != nullptr && value.is(Value::Kind::kDict);
+  return script ? Value::dict(script_state(value, source.where)) : value;
 }
 
 }  // namespace

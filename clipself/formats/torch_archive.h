@@ -18,7 +18,8 @@
 namespace clipself::formats {
 
 /// The whole tree of a .pt/.pth file, every tensor on the CPU and without requires_grad (pickle.h says what becomes
-/// what). Throws Error for anything that is not a sound archive.
+/// what). Of a TorchScript archive, as OpenAI publishes CLIP, the state_dict of its root module. Throws Error for
+/// anything that is not a sound archive.
 Value read_torch_archive(const std::filesystem::path& path);
 
 /// Writes a zip archive that torch.load(path, weights_only=True) reads, atomically. Tensors sharing storage share it in

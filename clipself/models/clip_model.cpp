@@ -1,9 +1,10 @@
 #include "clipself/models/clip_model.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "clipself/base/error.h"
-#include "clipself/models/eva_vision_tower.h"
+#include "clipself/models/backbone.h"
 #include "clipself/models/layers.h"
 #include "clipself/ops/roi_align.h"
 
@@ -19,13 +20,43 @@ void collect(const torch::nn::Module& module, const std::string& prefix, formats
   for (const auto& child : module.named_children()) collect(*child.value(), prefix + child.key() + ".", out);
 }
 
+// The patches whose corners lie in each box, the box's corners rounded towards zero.
+std::vector<at::Tensor> box_masks(const std::vector<at::Tensor>& boxes, std::int64_t h, std::int64_t w) {
+  std::vector<at::Tensor> masks;
+  for (const auto& list : boxes) {
+    const auto corners = (list.to(at::kCPU, at::kFloat) * at::tensor({w, h, w, h}, at::kFloat)).to(at::kLong);
+    auto mask = at::zeros({list.size(0), h, w}, at::kBool);
+    for (std::int64_t i = 0; i < list.size(0); ++i) {
+      const auto at = [&](std::int64_t k, std::int64_t limit) {
+        return std::clamp<std::int64_t>(corners[i][k].item<std::int64_t>(), 0, limit);
+      };
+      mask[i].slice(0, at(1, h), at(3, h)).slice(1, at(0, w), at(2, w)).fill_(true);
+    }
+    masks.push_back(mask.to(list.device()));
+  }
+  return masks;
+}
+
 }  // namespace
 
 ClipModel::ClipModel(const ClipConfig& config, bool with_text) : config_(config) {
-  logit_scale_ = register_parameter("logit_scale", at::scalar_tensor(std::log(1.0 / 0.07), at::kFloat));
-  visual_ = register_module("visual", std::make_shared<EvaVisionTower>(config.vision, config.embed_dim));
-  if (with_text && config.text)
-    text_ = register_module("text", std::make_shared<TextTower>(*config.text, config.embed_dim));
+  visual_ = backbone(config.vision.backbone).make(config);
+  if (with_text && config.text) text_ = std::make_shared<TextTower>(*config.text, config.embed_dim);
+  logit_scale_ = at::scalar_tensor(std::log(1.0 / 0.07), at::kFloat);
+  // Plain CLIP keeps the text tower's parts at top level, its parameters before the logit scale.
+  const bool flat = text_ && config.flat_text;
+  if (flat) {
+    for (const auto& item : text_->named_parameters(/*recurse=*/false)) register_parameter(item.key(), item.value());
+  }
+  register_parameter("logit_scale", logit_scale_);
+  if (config.logit_bias) logit_bias_ = register_parameter("logit_bias", at::scalar_tensor(-10.0, at::kFloat));
+  register_module("visual", visual_);
+  if (flat) {
+    const auto parts = text_->named_children();
+    for (const char* name : {"transformer", "token_embedding", "ln_final"}) register_module(name, parts[name]);
+  } else if (text_) {
+    register_module("text", text_);
+  }
 }
 
 TextTower& ClipModel::text() {
@@ -43,14 +74,27 @@ at::Tensor ClipModel::encode_text(const at::Tensor& tokens, bool normalized) {
   return normalized ? unit_length(features) : features;
 }
 
-at::Tensor ClipModel::encode_boxes(const at::Tensor& images, const std::vector<at::Tensor>& boxes, bool normalized) {
-  const auto features = pool_boxes(encode_dense(images), boxes);
+at::Tensor ClipModel::encode_boxes(const at::Tensor& images, const std::vector<at::Tensor>& boxes, bool normalized,
+                                   BoxFeature feature) {
+  const std::int64_t patch = visual_->patch_size();
+  const auto features =
+      feature == BoxFeature::kRoiAlign
+          ? pool_boxes(encode_dense(images), boxes)
+          : visual_->encode_masks_attn(images, box_masks(boxes, images.size(2) / patch, images.size(3) / patch));
   return normalized ? unit_length(features) : features;
 }
 
-at::Tensor ClipModel::encode_masks(const at::Tensor& images, const std::vector<at::Tensor>& masks, bool normalized) {
-  const auto features = pool_masks(encode_dense(images), masks);
+at::Tensor ClipModel::encode_masks(const at::Tensor& images, const std::vector<at::Tensor>& masks, bool normalized,
+                                   bool by_attention) {
+  const auto features =
+      by_attention ? visual_->encode_masks_attn(images, masks) : pool_masks(encode_dense(images), masks);
   return normalized ? unit_length(features) : features;
+}
+
+std::pair<at::Tensor, at::Tensor> ClipModel::encode_boxes_and_image(const at::Tensor& images,
+                                                                    const std::vector<at::Tensor>& boxes) {
+  const auto [dense, image] = visual_->encode_dense_and_image(images);
+  return {unit_length(pool_boxes(dense, boxes)), unit_length(image)};
 }
 
 void ClipModel::lock_image_tower(int groups) {

@@ -1,147 +1,103 @@
 #include "clipself/models/config.h"
 
 #include <algorithm>
-#include <map>
 #include <nlohmann/json.hpp>
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
+#include "clipself/models/backbone.h"
+#include "clipself/models/config_section.h"
+#include "clipself/models/huggingface_config.h"
 
 namespace clipself::models {
 namespace {
 
 using nlohmann::json;
 
-// What the published EVA-02-CLIP models are made of (open_clip's format, from the publishers' configuration files).
-struct Builtin {
-  const char* name;
-  const char* json;
-};
-constexpr Builtin kBuiltins[] = {
-    {"EVA02-CLIP-B-16", R"({"embed_dim": 512,
-      "vision_cfg": {"image_size": 224, "layers": 12, "width": 768, "head_width": 64, "patch_size": 16, "mlp_ratio": 2.6667,
-        "eva_model_name": "eva-clip-b-16-X", "rope": true, "pt_hw_seq_len": 16, "intp_freq": true, "naiveswiglu": true,
-        "subln": true},
-      "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 12}})"},
-    {"EVA02-CLIP-L-14", R"({"embed_dim": 768,
-      "vision_cfg": {"image_size": 224, "layers": 24, "width": 1024, "head_width": 64, "patch_size": 14, "mlp_ratio": 2.6667,
-        "eva_model_name": "eva-clip-l-14", "rope": true, "pt_hw_seq_len": 16, "intp_freq": true, "naiveswiglu": true,
-        "subln": true},
-      "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 768, "heads": 12, "layers": 12}})"},
-    {"EVA02-CLIP-L-14-336", R"({"embed_dim": 768,
-      "vision_cfg": {"image_size": 336, "layers": 24, "width": 1024, "head_width": 64, "patch_size": 14, "mlp_ratio": 2.6667,
-        "eva_model_name": "eva-clip-l-14-336", "rope": true, "pt_hw_seq_len": 16, "intp_freq": true, "naiveswiglu": true,
-        "subln": true},
-      "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 768, "heads": 12, "layers": 12}})"},
-};
-
-// Reads keys of one JSON object, so that an error can say which.
-class Section {
- public:
-  Section(const json& object, std::string model, std::string path)
-      : object_(object), model_(std::move(model)), path_(std::move(path)) {
-    if (!object.is_object()) fail(path_, object.type_name(), "an object");
-  }
-
-  template <typename T>
-  T get(const char* key, T fallback) const {
-    const auto found = object_.find(key);
-    if (found == object_.end() || found->is_null()) return fallback;
-    return convert<T>(*found, key);
-  }
-  template <typename T>
-  T require(const char* key) const {
-    const auto found = object_.find(key);
-    if (found == object_.end()) fail(full(key), "no such key", "a value");
-    return convert<T>(*found, key);
-  }
-  int positive(const char* key, int fallback, int limit) const {
-    const int value = fallback > 0 ? get<int>(key, fallback) : require<int>(key);
-    if (value < 1 || value > limit) fail(full(key), std::to_string(value), "1 to " + std::to_string(limit));
-    return value;
-  }
-  [[noreturn]] void fail(const std::string& key, const std::string& found, const std::string& expected) const {
-    throw Error(
-        {.doing = "reading model configuration", .where = model_ + ": " + key, .found = found, .expected = expected});
-  }
-  std::string full(const char* key) const { return path_.empty() ? key : path_ + "." + key; }
-
- private:
-  template <typename T>
-  T convert(const json& value, const char* key) const {
-    const bool fits = std::is_same_v<T, bool>          ? value.is_boolean()
-                      : std::is_same_v<T, std::string> ? value.is_string()
-                      : std::is_same_v<T, int>         ? value.is_number_integer()
-                                                       : value.is_number();
-    if (!fits)
-      fail(full(key), value.dump().substr(0, 40),
-           std::is_same_v<T, bool>          ? "true or false"
-           : std::is_same_v<T, std::string> ? "a string"
-                                            : "a number");
-    return value.get<T>();
-  }
-
-  const json& object_;
-  std::string model_, path_;
-};
-
-VisionConfig parse_vision(const Section& in) {
-  VisionConfig out;
-  out.image_size = in.positive("image_size", 224, 1 << 14);
-  out.patch_size = in.positive("patch_size", 16, 1 << 10);
-  out.width = in.positive("width", 0, 1 << 14);
-  out.layers = in.positive("layers", 0, 1 << 10);
-  out.head_width = in.positive("head_width", 64, 1 << 12);
-  out.mlp_ratio = in.get<double>("mlp_ratio", 4.0);
-  out.eva_model_name = in.get<std::string>("eva_model_name", "");
-  out.rope = in.get<bool>("rope", false);
-  out.pt_hw_seq_len = in.positive("pt_hw_seq_len", 16, 1 << 10);
-  out.intp_freq = in.get<bool>("intp_freq", false);
-  out.naiveswiglu = in.get<bool>("naiveswiglu", false);
-  out.subln = in.get<bool>("subln", false);
-  out.qkv_bias = in.get<bool>("qkv_bias", true);
-  const auto demand = [&](bool fits, const char* key, const char* found, const char* expected) {
-    if (!fits) in.fail(in.full(key), found, expected);
-  };
-  demand(!out.eva_model_name.empty(), "eva_model_name", "no such key", "the name of an EVA-02 vision tower");
-  demand(out.rope && out.intp_freq, "rope", "an EVA tower without interpolated rotary embedding",
-         "EVA-02: rope and intp_freq true");
-  demand(out.naiveswiglu && out.subln, "subln", "an EVA-01 block", "EVA-02: naiveswiglu and subln true");
-  demand(out.qkv_bias, "qkv_bias", "false", "true");
-  demand(!in.get<bool>("postnorm", false), "postnorm", "true", "false");
-  demand(!in.get<bool>("global_average_pool", false), "global_average_pool", "true", "false");
-  demand(in.get<double>("ls_init_value", 0.0) == 0.0, "ls_init_value", "layer scale", "none");
-  demand(out.width % out.head_width == 0, "head_width", "a number that does not divide width", "a divisor of width");
-  demand(out.head_width % 4 == 0, "head_width", "not a multiple of 4", "a multiple of 4");
-  demand(out.image_size % out.patch_size == 0, "image_size", "not a multiple of patch_size",
-         "a multiple of patch_size");
-  demand(out.mlp_ratio > 0 && out.mlp_ratio <= 64, "mlp_ratio", "out of range", "above 0, at most 64");
-  return out;
+void parse_vision(const ConfigSection& in, ClipConfig& config) {
+  const auto all = backbones();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const Backbone* each) { return each->describes(in); });
+  if (found == all.end()) in.fail("", "no backbone that this program has", "a ViT");
+  auto& vision = config.vision;
+  vision.backbone = (*found)->name;
+  (*found)->parse(in, config);
+  in.demand(vision.width % vision.head_width == 0, "head_width", "a number that does not divide width",
+            "a divisor of width");
+  in.demand(vision.image_size % vision.patch_size == 0, "image_size", "not a multiple of patch_size",
+            "a multiple of patch_size");
+  in.demand(vision.mlp_ratio > 0 && vision.mlp_ratio <= 64, "mlp_ratio", "out of range", "above 0, at most 64");
+  in.demand(vision.mlp_width() > 0, "mlp_ratio", "out of range", "at least one hidden channel");
 }
 
-TextConfig parse_text(const Section& in) {
+TextConfig parse_text(const ConfigSection& in, bool quick_gelu) {
   TextConfig out;
+  in.demand(!in.has("hf_model_name"), "hf_model_name", "a text tower of another library", "CLIP's or SigLIP's own");
+  in.demand(!in.get<bool>("embed_cls", false), "embed_cls", "true", "false");
   out.context_length = in.positive("context_length", 77, 1 << 16);
   out.vocab_size = in.positive("vocab_size", 49408, 1 << 24);
   out.width = in.positive("width", 512, 1 << 14);
   out.heads = in.positive("heads", 8, 1 << 10);
   out.layers = in.positive("layers", 12, 1 << 10);
-  if (out.width % out.heads != 0) in.fail(in.full("heads"), std::to_string(out.heads), "a divisor of width");
+  out.mlp_ratio = in.get<double>("mlp_ratio", 4.0);
+  out.activation = quick_gelu ? Activation::kQuickGelu : parse_activation(in);
+  out.causal = !in.get<bool>("no_causal_mask", false);
+  out.projection_bias = in.get<bool>("proj_bias", false);
+  const auto pool = in.get<std::string>("pool_type", "argmax");
+  if (pool != "argmax" && pool != "last") in.fail("pool_type", pool, "argmax or last");
+  out.pool_last = pool == "last";
+  if (in.has("norm_kwargs")) out.norm_eps = in.section("norm_kwargs").get<double>("eps", out.norm_eps);
+  in.demand(out.norm_eps > 0 && out.norm_eps < 1, "norm_kwargs", "an eps out of range", "above 0, below 1");
+  if (out.width % out.heads != 0) in.fail("heads", std::to_string(out.heads), "a divisor of width");
+  in.demand(out.mlp_ratio > 0 && out.mlp_ratio <= 64 && out.mlp_width() > 0, "mlp_ratio", "out of range",
+            "above 0, at most 64");
   return out;
+}
+
+void parse_pixels(const ConfigSection& in, PixelStatistics& pixels) {
+  for (const auto& [key, to] : {std::pair{"mean", &pixels.mean}, std::pair{"std", &pixels.std}}) {
+    if (!in.has(key)) continue;
+    const auto& values = in.object()[key];
+    if (!values.is_array() || values.size() != 3) in.fail(key, values.dump().substr(0, 40), "three numbers");
+    for (std::size_t i = 0; i < 3; ++i) {
+      if (!values[i].is_number()) in.fail(key, values[i].dump().substr(0, 40), "a number");
+      (*to)[i] = values[i].get<float>();
+    }
+  }
+  for (const float value : pixels.std) in.demand(value > 0, "std", "a number that is not positive", "positive numbers");
 }
 
 }  // namespace
 
+void parse_shape(const ConfigSection& in, VisionConfig& vision) {
+  vision.image_size = in.positive("image_size", vision.image_size, 1 << 14);
+  vision.patch_size = in.positive("patch_size", vision.patch_size, 1 << 10);
+  vision.width = in.positive("width", vision.width, 1 << 14);
+  vision.layers = in.positive("layers", vision.layers, 1 << 10);
+  vision.head_width = in.positive("head_width", vision.head_width, 1 << 12);
+  vision.mlp_ratio = in.get<double>("mlp_ratio", vision.mlp_ratio);
+}
+
+Activation parse_activation(const ConfigSection& in) {
+  if (!in.has("act_kwargs")) return Activation::kGelu;
+  const auto approximate = in.section("act_kwargs").get<std::string>("approximate", "none");
+  if (approximate != "none" && approximate != "tanh") in.fail("act_kwargs.approximate", approximate, "none or tanh");
+  return approximate == "tanh" ? Activation::kTanhGelu : Activation::kGelu;
+}
+
 std::vector<std::string> known_models() {
   std::vector<std::string> names;
-  for (const auto& builtin : kBuiltins) names.emplace_back(builtin.name);
+  for (const auto* each : backbones()) {
+    for (const auto& model : each->models) names.emplace_back(model.name);
+  }
   std::sort(names.begin(), names.end());
   return names;
 }
 
 ClipConfig model_config(const std::string& name) {
-  for (const auto& builtin : kBuiltins) {
-    if (name == builtin.name) return parse_config(builtin.json, name);
+  for (const auto* each : backbones()) {
+    for (const auto& model : each->models) {
+      if (name == model.name) return parse_config(model.json, name);
+    }
   }
   const std::filesystem::path path(name);
   if (path.extension() == ".json") return parse_config(read_text(path), path.string());
@@ -154,47 +110,72 @@ ClipConfig model_config(const std::string& name) {
 }
 
 ClipConfig parse_config(const std::string& text, const std::string& name) {
-  const auto document = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  auto document = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (document.is_discarded()) {
     throw Error({.doing = "reading model configuration",
                  .where = name,
                  .found = "text that is not JSON",
                  .expected = "open_clip's JSON format"});
   }
-  const Section root(document, name, "");
+  if (is_huggingface_config(document)) document = from_huggingface(ConfigSection(document, name, ""));
+  const ConfigSection file(document, name, "");
+  // open_clip_config.json wraps the configuration and adds the pixel statistics.
+  const bool wrapped = file.has("model_cfg");
+  const ConfigSection root = wrapped ? file.section("model_cfg") : file;
   ClipConfig config;
   config.name = name;
   config.embed_dim = root.positive("embed_dim", 0, 1 << 14);
-  if (!document.contains("vision_cfg")) root.fail("vision_cfg", "no such key", "an object");
-  config.vision = parse_vision(Section(document["vision_cfg"], name, "vision_cfg"));
-  if (document.contains("text_cfg")) config.text = parse_text(Section(document["text_cfg"], name, "text_cfg"));
+  const bool quick_gelu = root.get<bool>("quick_gelu", false);
+  config.vision.activation = quick_gelu ? Activation::kQuickGelu : Activation::kGelu;
+  config.logit_bias = root.has("init_logit_bias");
+  parse_vision(root.section("vision_cfg"), config);
+  if (root.has("text_cfg")) config.text = parse_text(root.section("text_cfg"), quick_gelu);
+  if (config.text && config.flat_text)
+    config.flat_text = !config.text->projection_bias && !root.get<bool>("custom_text", false);
+  if (file.has("preprocess_cfg")) parse_pixels(file.section("preprocess_cfg"), config.pixels);
   return config;
 }
 
 std::string config_json(const ClipConfig& config) {
-  nlohmann::ordered_json out;
+  nlohmann::ordered_json model;
   const auto& vision = config.vision;
-  out["embed_dim"] = config.embed_dim;
-  out["vision_cfg"] = {{"image_size", vision.image_size},
-                       {"layers", vision.layers},
-                       {"width", vision.width},
-                       {"head_width", vision.head_width},
-                       {"patch_size", vision.patch_size},
-                       {"mlp_ratio", vision.mlp_ratio},
-                       {"eva_model_name", vision.eva_model_name},
-                       {"rope", vision.rope},
-                       {"pt_hw_seq_len", vision.pt_hw_seq_len},
-                       {"intp_freq", vision.intp_freq},
-                       {"naiveswiglu", vision.naiveswiglu},
-                       {"subln", vision.subln}};
-  if (config.text) {
-    out["text_cfg"] = {{"context_length", config.text->context_length},
-                       {"vocab_size", config.text->vocab_size},
-                       {"width", config.text->width},
-                       {"heads", config.text->heads},
-                       {"layers", config.text->layers}};
+  model["embed_dim"] = config.embed_dim;
+  const bool quick_gelu = vision.activation == Activation::kQuickGelu;
+  if (quick_gelu) model["quick_gelu"] = true;
+  if (config.logit_bias) model["init_logit_bias"] = -10;
+  const nlohmann::ordered_json tanh = {{"approximate", "tanh"}};
+  auto& out = model["vision_cfg"];
+  out = {{"image_size", vision.image_size}, {"layers", vision.layers},         {"width", vision.width},
+         {"head_width", vision.head_width}, {"patch_size", vision.patch_size}, {"mlp_ratio", vision.mlp_ratio}};
+  if (vision.activation == Activation::kTanhGelu) out["act_kwargs"] = tanh;
+  if (!vision.timm_model_name.empty()) out["timm_model_name"] = vision.timm_model_name;
+  if (!vision.eva_model_name.empty()) {
+    out["eva_model_name"] = vision.eva_model_name;
+    out["pt_hw_seq_len"] = vision.pt_hw_seq_len;
+    for (const char* key : {"rope", "intp_freq", "naiveswiglu", "subln"}) out[key] = true;
   }
-  return out.dump(2) + "\n";
+  if (config.text) {
+    const auto& text = *config.text;
+    auto& cfg = model["text_cfg"];
+    cfg = {{"context_length", text.context_length},
+           {"vocab_size", text.vocab_size},
+           {"width", text.width},
+           {"heads", text.heads},
+           {"layers", text.layers}};
+    if (text.mlp_ratio != 4.0) cfg["mlp_ratio"] = text.mlp_ratio;
+    if (text.activation == Activation::kTanhGelu) cfg["act_kwargs"] = tanh;
+    if (text.norm_eps != 1e-5) cfg["norm_kwargs"] = {{"eps", text.norm_eps}};
+    if (!text.causal) cfg["no_causal_mask"] = true;
+    if (text.pool_last) cfg["pool_type"] = "last";
+    if (text.projection_bias) cfg["proj_bias"] = true;
+    if (vision.backbone == "vit" && !config.flat_text) model["custom_text"] = true;
+  }
+  const PixelStatistics usual;
+  if (config.pixels.mean == usual.mean && config.pixels.std == usual.std) return model.dump(2) + "\n";
+  nlohmann::ordered_json file;
+  file["model_cfg"] = std::move(model);
+  file["preprocess_cfg"] = {{"mean", config.pixels.mean}, {"std", config.pixels.std}};
+  return file.dump(2) + "\n";
 }
 
 }  // namespace clipself::models

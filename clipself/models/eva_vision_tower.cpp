@@ -1,9 +1,11 @@
 #include "clipself/models/eva_vision_tower.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
-#include "clipself/base/error.h"
-#include "clipself/ops/checkpointing.h"
+#include "clipself/models/backbone.h"
+#include "clipself/models/config_section.h"
 
 namespace clipself::models {
 namespace {
@@ -17,12 +19,32 @@ void init_scaled(at::Tensor& weight, int layer) {
   init_normal(weight, kInitStd / std::sqrt(2.0 * (layer + 1)));
 }
 
-std::vector<at::Tensor> trained_parameters(torch::nn::Module& module) {
-  std::vector<at::Tensor> result;
-  for (const auto& parameter : module.parameters()) {
-    if (parameter.requires_grad()) result.push_back(parameter);
-  }
-  return result;
+// What the published EVA-02-CLIP models are made of, from the publishers' configuration files.
+BuiltinModel eva_model(const char* name, int embed_dim, int image_size, int patch_size, int width, int layers,
+                       const char* eva_name, int text_width, int text_heads) {
+  return {name, fmt::format(R"({{"embed_dim": {}, "vision_cfg": {{"image_size": {}, "patch_size": {}, "width": {},
+      "layers": {}, "head_width": 64, "mlp_ratio": 2.6667, "eva_model_name": "{}", "rope": true, "pt_hw_seq_len": 16,
+      "intp_freq": true, "naiveswiglu": true, "subln": true}},
+      "text_cfg": {{"context_length": 77, "vocab_size": 49408, "width": {}, "heads": {}, "layers": 12}}}})",
+                            embed_dim, image_size, patch_size, width, layers, eva_name, text_width, text_heads)};
+}
+
+void parse_eva(const ConfigSection& in, ClipConfig& config) {
+  auto& vision = config.vision;
+  parse_shape(in, vision);
+  in.require<int>("width");
+  in.require<int>("layers");
+  vision.eva_model_name = in.get<std::string>("eva_model_name", "");
+  vision.pt_hw_seq_len = in.positive("pt_hw_seq_len", 16, 1 << 10);
+  in.demand(in.get<bool>("rope", false) && in.get<bool>("intp_freq", false), "rope",
+            "an EVA tower without interpolated rotary embedding", "EVA-02: rope and intp_freq true");
+  in.demand(in.get<bool>("naiveswiglu", false) && in.get<bool>("subln", false), "subln", "an EVA-01 block",
+            "EVA-02: naiveswiglu and subln true");
+  in.demand(in.get<bool>("qkv_bias", true), "qkv_bias", "false", "true");
+  in.demand(!in.get<bool>("postnorm", false), "postnorm", "true", "false");
+  in.demand(!in.get<bool>("global_average_pool", false), "global_average_pool", "true", "false");
+  in.demand(in.get<double>("ls_init_value", 0.0) == 0.0, "ls_init_value", "layer scale", "none");
+  in.demand(vision.head_width % 4 == 0, "head_width", "not a multiple of 4", "a multiple of 4");
 }
 
 }  // namespace
@@ -116,7 +138,7 @@ at::Tensor EvaBlock::forward_without_attention(const at::Tensor& x) {
   return y + mlp_branch(y);
 }
 
-EvaVisionTower::EvaVisionTower(const VisionConfig& config, int embed_dim) : config_(config), embed_dim_(embed_dim) {
+EvaVisionTower::EvaVisionTower(const VisionConfig& config, int embed_dim) : VisionTower(config, embed_dim) {
   const std::int64_t width = config.width;
   const std::int64_t patch = config.patch_size;
   cls_token_ = register_parameter("cls_token", at::zeros({1, 1, width}));
@@ -145,107 +167,48 @@ EvaVisionTower::EvaVisionTower(const VisionConfig& config, int embed_dim) : conf
   init_normal(head_->weight, kInitStd * kHeadInitScale);
 }
 
-std::pair<std::int64_t, std::int64_t> EvaVisionTower::grid_of(const at::Tensor& images) const {
-  const std::int64_t patch = config_.patch_size;
-  if (images.dim() != 4 || images.size(1) != 3 || images.size(2) % patch != 0 || images.size(3) % patch != 0) {
-    throw Error({.doing = "encoding images",
-                 .found = "a tensor of shape " + c10::str(images.sizes()),
-                 .expected = c10::str("(B, 3, H, W) with H and W multiples of ", patch)});
-  }
-  return {images.size(2) / patch, images.size(3) / patch};
-}
-
-at::Tensor EvaVisionTower::patch_tokens(const at::Tensor& images) {
-  grid_of(images);
-  const auto x = cast(images, compute_type_);
-  const std::int64_t patch = config_.patch_size;
-  return at::conv2d(x, cast(patch_weight_, compute_type_), cast(patch_bias_, compute_type_), {patch, patch})
-      .flatten(2)
-      .transpose(1, 2);
-}
-
 at::Tensor EvaVisionTower::position_embedding(std::int64_t h, std::int64_t w) {
-  const std::int64_t side = config_.grid();
+  const std::int64_t side = config().grid();
   if (h == side && w == side) return pos_embed_;
-  const auto grid = cast(pos_embed_, at::kFloat).slice(1, 1).transpose(1, 2).reshape({1, config_.width, side, side});
-  const auto resized = at::upsample_bicubic2d(grid.contiguous(), at::IntArrayRef{h, w}, /*align_corners=*/false);
-  return at::cat({cast(pos_embed_, at::kFloat).slice(1, 0, 1), resized.flatten(2).transpose(1, 2)}, 1);
+  return resize_positions(pos_embed_[0], 1, h, w, /*antialias=*/false).unsqueeze(0);
 }
 
 at::Tensor EvaVisionTower::input_tokens(const at::Tensor& images) {
   const auto [h, w] = grid_of(images);
-  const auto patches = patch_tokens(images);
-  const auto tokens = at::cat({cast(cls_token_, compute_type_).expand({images.size(0), -1, -1}), patches}, 1);
-  return tokens + cast(position_embedding(h, w), compute_type_);
+  const auto type = compute_type();
+  const auto tokens = at::cat({cast(cls_token_, type).expand({images.size(0), -1, -1}), patches(images)}, 1);
+  return tokens + cast(position_embedding(h, w), type);
 }
 
-at::Tensor EvaVisionTower::run_block(int i, const at::Tensor& x, const ops::RotaryTables& tables) {
-  if (!checkpointing_) return block(i).forward(x, tables);
-  return ops::checkpoint([&block = block(i), &tables](const at::Tensor& input) { return block.forward(input, tables); },
-                         x, trained_parameters(block(i)));
+std::vector<std::vector<at::Tensor>> EvaVisionTower::lock_groups() {
+  std::vector<std::vector<at::Tensor>> groups;
+  for (const auto& block : blocks_) groups.push_back(block->parameters());
+  return groups;
 }
 
-at::Tensor EvaVisionTower::run_last_without_attention(const at::Tensor& x) {
-  auto& last = *blocks_.back();
-  if (!checkpointing_) return last.forward_without_attention(x);
-  return ops::checkpoint([&last](const at::Tensor& input) { return last.forward_without_attention(input); }, x,
-                         trained_parameters(last));
-}
-
-at::Tensor EvaVisionTower::project(const at::Tensor& tokens) {
-  return head_->forward(norm_->forward(tokens));
-}
-
-at::Tensor EvaVisionTower::encode_image(const at::Tensor& images) {
-  const auto [h, w] = grid_of(images);
-  const auto& tables = rotary(h, w);
-  auto x = input_tokens(images);
-  for (int i = 0; i < depth(); ++i) x = run_block(i, x, tables);
-  return project(x.select(1, 0));
-}
-
-at::Tensor EvaVisionTower::encode_dense(const at::Tensor& images) {
-  const auto [h, w] = grid_of(images);
-  const auto& tables = rotary(h, w);
-  auto x = input_tokens(images);
-  for (int i = 0; i + 1 < depth(); ++i) x = run_block(i, x, tables);
-  // The class token has no part in the value path: it is dropped before rather than after the last block.
-  x = run_last_without_attention(x.slice(1, 1));
-  const auto features = unit_length(project(x));
-  return features.unflatten(1, {h, w}).permute({0, 3, 1, 2});
-}
-
-std::vector<at::Tensor> EvaVisionTower::intermediate(const at::Tensor& images, const std::vector<int>& layers) {
-  const auto [h, w] = grid_of(images);
-  const auto& tables = rotary(h, w);
-  std::vector<at::Tensor> maps(layers.size());
-  const auto keep = [&, h = h, w = w](int layer, const at::Tensor& patches) {
-    for (std::size_t i = 0; i < layers.size(); ++i) {
-      if (layers[i] == layer) maps[i] = patches.transpose(1, 2).unflatten(2, {h, w});
-    }
-  };
-  for (const int layer : layers) {
-    if (layer < 0 || layer >= depth()) {
-      throw Error({.doing = "taking intermediate features",
-                   .found = c10::str("block ", layer),
-                   .expected = c10::str("0 to ", depth() - 1)});
-    }
-  }
-  auto x = input_tokens(images);
-  for (int i = 0; i + 1 < depth(); ++i) {
-    x = run_block(i, x, tables);
-    keep(i, x.slice(1, 1));
-  }
-  keep(depth() - 1, run_last_without_attention(x.slice(1, 1)));
-  return maps;
-}
-
-void EvaVisionTower::lock(int groups) {
-  for (auto& parameter : parameters()) parameter.set_requires_grad(false);
-  const int first = std::max(0, depth() - std::max(0, groups));
-  for (int i = first; i < depth(); ++i) {
-    for (auto& parameter : block(i).parameters()) parameter.set_requires_grad(true);
-  }
+const Backbone& eva_backbone() {
+  static const Backbone backbone{
+      .name = "eva",
+      .describes = [](const ConfigSection& vision) { return vision.has("eva_model_name"); },
+      .parse = parse_eva,
+      .make = [](const ClipConfig& config) -> std::shared_ptr<VisionTower> {
+        return std::make_shared<EvaVisionTower>(config.vision, config.embed_dim);
+      },
+      .signature = [](const ClipConfig& config) -> WeightSignature {
+        const auto& v = config.vision;
+        return {{{"pos_embed", {1, 1 + v.grid() * v.grid(), v.width}},
+                 {"patch_embed.proj.weight", {v.width, 3, v.patch_size, v.patch_size}},
+                 {"head.weight", {config.embed_dim, v.width}},
+                 {fmt::format("blocks.{}.norm1.weight", v.layers - 1), {v.width}}},
+                fmt::format("blocks.{}.norm1.weight", v.layers)};
+      },
+      .models =
+          {
+              eva_model("EVA02-CLIP-B-16", 512, 224, 16, 768, 12, "eva-clip-b-16-X", 512, 8),
+              eva_model("EVA02-CLIP-L-14", 768, 224, 14, 1024, 24, "eva-clip-l-14", 768, 12),
+              eva_model("EVA02-CLIP-L-14-336", 768, 336, 14, 1024, 24, "eva-clip-l-14-336", 768, 12),
+          }};
+  return backbone;
 }
 
 }  // namespace clipself::models

@@ -70,38 +70,32 @@ class EvaVisionTower : public VisionTower {
  public:
   EvaVisionTower(const VisionConfig& config, int embed_dim);
 
-  at::Tensor encode_image(const at::Tensor& images) override;
-  at::Tensor encode_dense(const at::Tensor& images) override;
-  std::vector<at::Tensor> intermediate(const at::Tensor& images, const std::vector<int>& layers) override;
-  void lock(int groups) override;
-  void set_grad_checkpointing(bool enabled) override { checkpointing_ = enabled; }
-  void set_compute_type(at::ScalarType type) override { compute_type_ = type; }
-  int patch_size() const override { return config_.patch_size; }
-  int image_size() const override { return config_.image_size; }
-  int embed_dim() const override { return embed_dim_; }
-  int depth() const override { return config_.layers; }
+  Resizable resizable() const override { return {"pos_embed", 1, "patch_embed.proj.weight", /*antialias=*/false}; }
+  /// The blocks; a group a block.
+  std::vector<std::vector<at::Tensor>> lock_groups() override;
+  at::Tensor input_tokens(const at::Tensor& images) override;
 
-  // The inside, for reference cases and feature pyramids.
+  // The inside, for reference cases.
 
   /// (B, 3, H, W) -> (B, h*w, width), no class token.
-  at::Tensor patch_tokens(const at::Tensor& images);
+  at::Tensor patches(const at::Tensor& images) { return patch_tokens(images, patch_weight_, patch_bias_); }
   /// (1, 1 + h*w, width): the absolute embedding, bicubically resized unless the grid is the native one.
   at::Tensor position_embedding(std::int64_t h, std::int64_t w);
   const ops::RotaryTables& rotary(std::int64_t h, std::int64_t w) { return rope_->tables(h, w, cls_token_.device()); }
-  /// What the first block gets: class token and patches with position embedding, (B, 1 + h*w, width).
-  at::Tensor input_tokens(const at::Tensor& images);
   EvaBlock& block(int i) { return *blocks_.at(static_cast<std::size_t>(i)); }
 
- private:
-  at::Tensor run_block(int i, const at::Tensor& x, const ops::RotaryTables& tables);
-  at::Tensor run_last_without_attention(const at::Tensor& x);
-  std::pair<std::int64_t, std::int64_t> grid_of(const at::Tensor& images) const;
-  at::Tensor project(const at::Tensor& tokens);
+ protected:
+  at::Tensor run_block(int i, const at::Tensor& tokens, const Grid& grid) override {
+    return block(i).forward(tokens, rotary(grid.h, grid.w));
+  }
+  at::Tensor run_last_in_dense(const at::Tensor& patches) override {
+    return blocks_.back()->forward_without_attention(patches);
+  }
+  at::Tensor pool(const at::Tensor& tokens) override { return project(tokens.select(1, 0)); }
+  at::Tensor project(const at::Tensor& patches) override { return head_->forward(norm_->forward(patches)); }
+  torch::nn::Module& block_module(int i) override { return block(i); }
 
-  VisionConfig config_;
-  int embed_dim_;
-  bool checkpointing_ = false;
-  at::ScalarType compute_type_ = at::kFloat;
+ private:
   at::Tensor cls_token_, pos_embed_, patch_weight_, patch_bias_;
   std::shared_ptr<EvaRotary> rope_;
   std::vector<std::shared_ptr<EvaBlock>> blocks_;

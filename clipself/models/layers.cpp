@@ -1,5 +1,9 @@
 #include "clipself/models/layers.h"
 
+#include <array>
+#include <cmath>
+#include <optional>
+
 namespace clipself::models {
 
 at::Tensor cast(const at::Tensor& tensor, at::ScalarType type) {
@@ -33,10 +37,46 @@ at::Tensor unit_length(const at::Tensor& x) {
   return cast(x / norm, x.scalar_type());
 }
 
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal) {
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                     const at::Tensor& mask) {
+  const auto optional = mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt;
   const auto out =
-      at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), {}, 0.0, causal);
+      at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), optional, 0.0, causal);
   return out.transpose(1, 2).flatten(2);
+}
+
+at::Tensor activate(const at::Tensor& x, Activation activation) {
+  switch (activation) {
+    case Activation::kQuickGelu:
+      return x * at::sigmoid(1.702 * x);
+    case Activation::kTanhGelu:
+      return at::gelu(x, "tanh");
+    case Activation::kGelu:
+      break;
+  }
+  return at::gelu(x);
+}
+
+Mlp::Mlp(std::int64_t width, std::int64_t hidden, Activation activation, const char* first_name,
+         const char* second_name)
+    : activation_(activation) {
+  first = register_module(first_name, std::make_shared<Linear>(width, hidden, true));
+  second = register_module(second_name, std::make_shared<Linear>(hidden, width, true));
+}
+
+at::Tensor Mlp::forward(const at::Tensor& x) {
+  return second->forward(activate(first->forward(x), activation_));
+}
+
+at::Tensor resize_positions(const at::Tensor& positions, std::int64_t prefix, std::int64_t h, std::int64_t w,
+                            bool antialias) {
+  const auto rows = cast(positions, at::kFloat);
+  const auto side = static_cast<std::int64_t>(std::llround(std::sqrt(static_cast<double>(rows.size(0) - prefix))));
+  const auto grid = rows.slice(0, prefix).t().reshape({1, rows.size(1), side, side});
+  const std::array<std::int64_t, 2> size{h, w};
+  const auto resized = antialias ? at::_upsample_bicubic2d_aa(grid, size, /*align_corners=*/false)
+                                 : at::upsample_bicubic2d(grid, size, /*align_corners=*/false);
+  return at::cat({rows.slice(0, 0, prefix), resized.flatten(2)[0].t()});
 }
 
 void init_normal(at::Tensor& tensor, double std) {

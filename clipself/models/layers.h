@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "clipself/base/torch.h"
+#include "clipself/models/config.h"
 
 namespace clipself::models {
 
@@ -37,8 +38,29 @@ class LayerNorm : public torch::nn::Module {
 /// x / max(|x|, 1e-12) along the last dimension, the norm taken in float32.
 at::Tensor unit_length(const at::Tensor& x);
 
-/// q, k, v (B, N, heads, d) -> (B, N, heads * d); scale 1/sqrt(d).
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal);
+/// q (B, Q, heads, d), k and v (B, N, heads, d) -> (B, Q, heads * d); scale 1/sqrt(d). `mask`, when defined, is a bool
+/// tensor that broadcasts to (B, heads, Q, N), true where a query may look.
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                     const at::Tensor& mask = {});
+
+at::Tensor activate(const at::Tensor& x, Activation activation);
+
+/// act(x W1^T + b1) W2^T + b2 under any two names ("c_fc", "c_proj" of open_clip; "fc1", "fc2" of timm).
+class Mlp : public torch::nn::Module {
+ public:
+  Mlp(std::int64_t width, std::int64_t hidden, Activation activation, const char* first, const char* second);
+  at::Tensor forward(const at::Tensor& x);
+
+  std::shared_ptr<Linear> first, second;
+
+ private:
+  Activation activation_;
+};
+
+/// A position embedding (prefix + side * side, width) for another grid: (prefix + h * w, width) in float32, the grid's
+/// part resized bicubically, the prefix (a class token's) as it is.
+at::Tensor resize_positions(const at::Tensor& positions, std::int64_t prefix, std::int64_t h, std::int64_t w,
+                            bool antialias);
 
 /// Normal with standard deviation `std`. (timm's trunc_normal_ cuts at +-2, which at 0.02 never happens.)
 void init_normal(at::Tensor& tensor, double std);

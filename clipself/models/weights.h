@@ -15,16 +15,16 @@ struct LoadReport {
   bool text_missing = false;         ///< the source has no text tower and the model's was left as initialised
 };
 
-/// Copies `tensors` into `model` by name. Accepts the flat CLIP layout (text tower at top level), leaves out rotary
-/// tables and a text tower the model does not have, resizes the position embedding and the patch kernel when the grid
-/// differs, bicubically and without antialiasing, as the EVA loader does. Throws Error, having changed nothing, when a
-/// name is missing, left over, or of another shape; the message names the first and the known models that would fit.
-/// `source` names the file in messages.
+/// Copies `tensors` into `model` by name, whichever publisher's (key_tables.h). Leaves out rotary tables and a text
+/// tower the model does not have; resizes the position embedding (and an EVA tower's patch kernel) when the grid
+/// differs, as the publisher's loader does. Throws Error, having changed nothing, when a name is missing, left over, or
+/// of another shape, and for OpenAI's weights in a model without QuickGELU; the message names the first and the known
+/// models that would fit. `source` names the file in messages.
 LoadReport load_weights(ClipModel& model, const formats::TensorDict& tensors, const std::string& source);
 /// formats::read_state_dict, then load_weights.
 LoadReport load_checkpoint(ClipModel& model, const std::filesystem::path& path);
 
-/// The built-in models of the same vision tower as `tensors` (official names, "visual." in front).
+/// The built-in models that `tensors`, under any publisher's names, would fit.
 std::vector<std::string> fitting_models(const formats::TensorDict& tensors);
 
 }  // namespace clipself::models
