@@ -45,6 +45,9 @@ class ConfigSection {
                       : std::is_same_v<T, int> ? value.is_number_integer()
                                                : value.is_number();
     if (!fits) fail(key, value.dump().substr(0, 40), kBool ? "true or false" : kText ? "a string" : "a number");
+    // Numbers too large for an int would wrap.
+    if (std::is_same_v<T, int> && (value.get<double>() > 1e9 || value.get<double>() < -1e9))
+      fail(key, value.dump().substr(0, 40), "a smaller number");
     return value.get<T>();
   }
 
