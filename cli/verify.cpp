@@ -18,10 +18,20 @@ namespace verify {
 
 const std::map<std::string, Runner>& kinds() {
   static const std::map<std::string, Runner> table{
-      {"adamw_only", verify_adamw},      {"checkpoints", verify_checkpoints}, {"clipself_step", verify_clipself_step},
-      {"datasets", verify_datasets},     {"eva_b_like", verify_eva},          {"eva_l_like", verify_eva},
-      {"evaluation", verify_evaluation}, {"load_resize", verify_load_resize}, {"lr_schedules", verify_schedules},
-      {"main_run", verify_main_run},     {"preprocess", verify_preprocess},   {"trainable", verify_trainable},
+      {"adamw_only", verify_adamw},
+      {"checkpoints", verify_checkpoints},
+      {"clipself_step", verify_clipself_step},
+      {"datasets", verify_datasets},
+      {"eva_b_like", verify_eva},
+      {"eva_l_like", verify_eva},
+      {"evaluation", verify_evaluation},
+      {"load_resize", verify_load_resize},
+      {"lr_schedules", verify_schedules},
+      {"clipself_step_vit", verify_clipself_step_vit},
+      {"regionclip_step", verify_regionclip_step},
+      {"main_run", verify_main_run},
+      {"preprocess", verify_preprocess},
+      {"trainable", verify_trainable},
   };
   return table;
 }
