@@ -16,7 +16,7 @@
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
 #include "clipself/datasets/dataset.h"
-#include "clipself/distillation/clipself.h"
+#include "clipself/distillation/methods.h"
 #include "clipself/formats/torch_archive.h"
 #include "clipself/models/weights.h"
 #include "clipself/training/trainer.h"
@@ -132,12 +132,13 @@ void bench_step(const BenchFlags& flags, Json& out) {
   student->lock_image_tower(blocks);
   student->visual().set_compute_type(type);
   student->visual().set_grad_checkpointing(flags.grad_checkpointing);
-  distillation::ClipSelf objective(student, teacher, {});
-  training::AdamW optimizer(objective.parameters(), {});
+  const auto objective =
+      distillation::make_objective(distillation::find_method("clipself"), student, {.frozen = teacher});
+  training::AdamW optimizer(objective->parameters(), {});
   const auto batch = random_batch(flags, student->config());
   Rng rng(0);
   const auto timing = time_runs(flags.steps, device,
-                                [&] { training::train_step(objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
+                                [&] { training::train_step(*objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
   out["trained_blocks"] = blocks;
   add_rates(out, timing, flags.batch_size, step_flops(student->config(), flags, blocks));
 }

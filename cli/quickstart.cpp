@@ -1,226 +1,30 @@
 // clipself quickstart: the whole method on a world that needs no download. A small CLIP, its dense map measured,
 // refined twice (image patches, region proposals) by the code of `clipself train` and measured again by that of
 // `clipself eval`.
+#include "cli/quickstart.h"
+
 #include <fmt/format.h>
 
-#include <chrono>
-#include <cmath>
 #include <cstdio>
-#include <memory>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "cli/commands.h"
-#include "clipself/base/error.h"
 #include "clipself/base/file.h"
-#include "clipself/base/log.h"
 #include "clipself/base/progress.h"
-#include "clipself/base/signals.h"
-#include "clipself/base/torch.h"
-#include "clipself/datasets/panoptic.h"
-#include "clipself/distillation/clipself.h"
-#include "clipself/evaluation/zero_shot.h"
-#include "clipself/formats/npy.h"
-#include "clipself/formats/safetensors.h"
-#include "clipself/models/weights.h"
-#include "clipself/scenes/coco_writer.h"
-#include "clipself/scenes/contrastive.h"
 #include "clipself/scenes/picture.h"
-#include "clipself/training/trainer.h"
 
 namespace clipself::cli {
 
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-using ModelPtr = std::shared_ptr<models::ClipModel>;
 
-constexpr int kImageSize = 112;  // longer side of what the student sees: 14 x 14 patches
-constexpr int kBatchSize = 8;
-constexpr int kMaxSplit = 3;           // a cell of a finer grid would be smaller than the things of this world
 constexpr double kPictureScale = 2.1;  // pixels a unit in the picture
-
-struct QuickstartFlags {
-  std::string out = "quickstart";
-  std::uint64_t seed = 1;
-  int steps = 600;
-  int val_images = 150;
-  double lr = 1e-3;
-  int threads = 0;
-  bool pretrain = false;
-  int pretrain_steps = 1500;
-  std::string checkpoint;
-};
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-/// What a run has along its way.
-struct Session {
-  const QuickstartFlags& flags;
-  const StopRequest& stop;
-  fs::path folder;
-  scenes::DatasetPaths data;
-  at::Tensor embeddings;
-
-  void check_stop() const {
-    if (stop.signal() == 0) return;
-    spdlog::warn("stopped; what was made so far lies in {}", folder.string());
-    throw ExitCode{128 + stop.signal()};
-  }
-};
-
-/// One model's figures on one set of scenes.
-using Metrics = std::map<std::string, double>;
-struct Measured {
-  Metrics known, held_out;
-};
-
-fs::path find_checkpoint(const std::string& flag) {
-  if (!flag.empty()) {
-    require_file(flag, "--checkpoint");
-    return flag;
-  }
-  std::error_code ignored;
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  const fs::path sources = fs::path(__FILE__).parent_path().parent_path();
-  for (const fs::path& root : {program / "..", sources, fs::path(".")}) {
-    const fs::path path = root / "data" / "world_clip.safetensors";
-    if (fs::exists(path, ignored)) return fs::weakly_canonical(path);
-  }
-  throw Error({.doing = "looking for the small CLIP",
-               .where = "data/world_clip.safetensors",
-               .found = "no such file beside the program or its sources",
-               .hint = "give it with --checkpoint, or make it anew with --pretrain"});
-}
-
-ModelPtr new_model() {
-  return std::make_shared<models::ClipModel>(scenes::world_model_config());
-}
-
-ModelPtr copy_of(models::ClipModel& model) {
-  ModelPtr copy = new_model();
-  models::load_weights(*copy, model.state(), "the small CLIP");
-  return copy;
-}
-
-void save_model(const fs::path& path, models::ClipModel& model, std::map<std::string, std::string> metadata) {
-  metadata["model"] = "world";
-  formats::write_safetensors(path, model.state(), metadata);
-}
-
-ModelPtr pretrained_model(Session& session) {
-  const QuickstartFlags& flags = session.flags;
-  torch::manual_seed(flags.seed);
-  ModelPtr model = new_model();
-  if (!flags.pretrain) {
-    const fs::path path = find_checkpoint(flags.checkpoint);
-    models::load_checkpoint(*model, path);
-    fmt::print("small CLIP: {} ('clipself quickstart --pretrain' remakes it)\n", path.string());
-    return model;
-  }
-  fmt::print("small CLIP: {} contrastive steps of 128 captioned close-ups\n", flags.pretrain_steps);
-  std::fflush(stdout);
-  const auto start = Clock::now();
-  Progress progress("captions", flags.pretrain_steps);
-  scenes::initialize_small_model(*model, flags.seed);
-  scenes::PretrainOptions options;
-  options.steps = flags.pretrain_steps;
-  options.seed = flags.seed;
-  options.on_step = [&](const training::StepReport& report) {
-    progress.update(report.step + 1, fmt::format("loss {:.3f}", report.loss));
-    if (report.step % 100 != 0) return;
-    progress.clear();
-    spdlog::info("step {}: loss {:.3f}, {}", report.step, report.loss, format_duration(seconds_since(start)));
-  };
-  options.should_stop = [&] { return session.stop.signal() != 0; };
-  scenes::pretrain(model, options);
-  progress.clear();
-  session.check_stop();
-  const fs::path path = session.folder / "world_clip.safetensors";
-  save_model(path, *model, {{"steps", std::to_string(flags.pretrain_steps)}, {"seed", std::to_string(flags.seed)}});
-  fmt::print("  saved as {} after {}\n", path.string(), format_duration(seconds_since(start)));
-  return model;
-}
-
-Metrics evaluate_split(const Session& session, models::ClipModel& model, const scenes::SplitPaths& split,
-                       const std::string& label) {
-  datasets::PanopticOptions options;
-  options.image_size = kImageSize;
-  options.crop_size = model.visual().image_size();
-  options.downsample_factor = model.visual().patch_size();
-  const datasets::PanopticDataset data(datasets::read_coco_panoptic(split.panoptic), split.images, split.panoptic_masks,
-                                       options);
-  Progress progress(label, data.size());
-  evaluation::ZeroShotOptions zero_shot;
-  zero_shot.progress = [&](std::int64_t done, std::int64_t) {
-    progress.update(done);
-    session.check_stop();
-  };
-  const auto result = evaluation::evaluate_zero_shot(model, data, session.embeddings, zero_shot);
-  progress.clear();
-  return result.metrics;
-}
-
-Measured measure(const Session& session, models::ClipModel& model, const std::string& name) {
-  return {evaluate_split(session, model, session.data.val, name + ", known combinations"),
-          evaluate_split(session, model, session.data.held_out, name + ", held-out combinations")};
-}
-
-/// Refines a copy of `start`, as `clipself train` would.
-ModelPtr refine(const Session& session, models::ClipModel& start, datasets::RegionKind regions,
-                const std::string& name) {
-  const QuickstartFlags& flags = session.flags;
-  const auto began = Clock::now();
-  ModelPtr student = copy_of(start), teacher = copy_of(start);
-  student->lock_image_tower(student->visual().depth());
-  student->train();
-  teacher->freeze(at::kFloat);
-
-  const bool patches = regions == datasets::RegionKind::kGrid;
-  datasets::DistillOptions options;
-  options.regions = regions;
-  options.image_size = kImageSize;
-  options.crop_size = student->visual().image_size();
-  options.max_split = kMaxSplit;
-  options.seed = flags.seed;
-  const auto data = std::make_shared<datasets::DistillDataset>(
-      datasets::read_coco(patches ? session.data.train.instances : session.data.train.proposals),
-      session.data.train.images, options);
-  datasets::Loader loader(data, {.batch_size = kBatchSize, .workers = 1, .prefetch = 2, .seed = flags.seed});
-  distillation::ClipSelf objective(student, teacher, {});
-  training::AdamW optimizer(objective.parameters(), {});
-  training::Trainer trainer(objective, loader, optimizer, {.base_lr = flags.lr, .warmup_steps = 10},
-                            {.epochs = 1, .grad_clip_norm = std::nullopt, .seed = flags.seed});
-  Progress progress(name, trainer.total_steps());
-  double first = 0, last = 0;
-  trainer.run({.on_step =
-                   [&](const training::StepReport& report) {
-                     if (report.step == 0) first = report.loss;
-                     last = report.loss;
-                     progress.update(report.step + 1, fmt::format("loss {:.3f}", report.loss));
-                   },
-               .should_stop = [&] { return session.stop.signal() != 0; }});
-  progress.clear();
-  session.check_stop();
-  fmt::print("{}: {} steps of {} images, loss {:.3f} -> {:.3f}, {}\n", name, trainer.total_steps(), kBatchSize, first,
-             last, format_duration(seconds_since(began)));
-  std::fflush(stdout);
-  student->freeze(at::kFloat);
-  return student;
-}
 
 struct Row {
   std::string name;
   Measured figures;
 };
-
-double figure(const Metrics& metrics, const std::string& key) {
-  const auto found = metrics.find(key);
-  return found == metrics.end() ? 0.0 : 100.0 * found->second;
-}
 
 void print_table(const std::string& title, const std::vector<Row>& rows, bool held_out) {
   struct Column {
@@ -280,12 +84,12 @@ int liveliest(std::uint64_t seed, scenes::Split split, int images) {
   return best;
 }
 
-fs::path write_picture(const Session& session, const std::vector<ModelPtr>& models, const std::vector<Row>& rows) {
+fs::path write_picture(const WorldSession& session, const std::vector<ModelPtr>& models, const std::vector<Row>& rows) {
   std::vector<scenes::PictureRow> pictures;
   for (const bool held_out : {false, true}) {
     const auto split = held_out ? scenes::Split::kHeldOut : scenes::Split::kVal;
-    const scenes::Scene scene = scenes::dataset_scene(session.flags.seed, split,
-                                                      liveliest(session.flags.seed, split, session.flags.val_images));
+    const scenes::Scene scene = scenes::dataset_scene(
+        session.flags().seed, split, liveliest(session.flags().seed, split, session.flags().val_images));
     const scenes::Rendering photo = scenes::render(scene, 1.0), large = scenes::render(scene, kPictureScale);
     auto things = scenes::segments_of(scene, photo);
     std::erase_if(things, [](const scenes::Segment& segment) { return !scenes::is_thing_class(segment.label); });
@@ -296,11 +100,12 @@ fs::path write_picture(const Session& session, const std::vector<ModelPtr>& mode
     picture.maps.push_back(scenes::true_classes(scene, large));
     picture.notes.emplace_back();
     for (const ModelPtr& model : models) {
-      picture.maps.push_back(scenes::dense_classes(*model, photo.image, kImageSize, session.embeddings,
+      picture.maps.push_back(scenes::dense_classes(*model, photo.image, kWorldImageSize, session.embeddings(),
                                                    large.image.width, large.image.height));
-      picture.notes.push_back(fmt::format(
-          "{} of {} things named right by their boxes",
-          scenes::boxes_named_right(*model, photo.image, kImageSize, session.embeddings, things), things.size()));
+      picture.notes.push_back(
+          fmt::format("{} of {} things named right by their boxes",
+                      scenes::boxes_named_right(*model, photo.image, kWorldImageSize, session.embeddings(), things),
+                      things.size()));
     }
     pictures.push_back(std::move(picture));
   }
@@ -310,7 +115,7 @@ fs::path write_picture(const Session& session, const std::vector<ModelPtr>& mode
       "before, "
       "{:.1f} % after image patches, {:.1f} % after region proposals; crops, the teacher: {:.1f} %.",
       scenes::kClasses, box(0), box(1), box(2), figure(rows[0].figures.known, "crops.thing.macc1"));
-  const fs::path path = session.folder / "dense_maps.png";
+  const fs::path path = session.folder() / "dense_maps.png";
   formats::write_png(
       path,
       scenes::compose_picture("CLIPSelf in the built-in world", subtitle,
@@ -318,8 +123,8 @@ fs::path write_picture(const Session& session, const std::vector<ModelPtr>& mode
   return path;
 }
 
-void print_next_steps(const Session& session) {
-  const std::string folder = session.folder.string();
+void print_next_steps(const WorldSession& session) {
+  const std::string folder = session.folder().string();
   fmt::print(R"(
 Files: {0}/data (COCO formats), {0}/*.safetensors (models), {0}/results.json
 Try the other commands on them, for example
@@ -330,67 +135,48 @@ Try the other commands on them, for example
     --dataset-type proposals_distill --train-data {4} --train-image-root {5} \
     --lock-image-unlocked-groups 4 --batch-size {6} --lr 1e-3 --warmup 10 --epochs 1 --alpha 1 --logs {0}/logs
 )",
-             folder, kImageSize, session.data.val.panoptic.string(), session.data.val.images.string(),
-             session.data.train.proposals.string(), session.data.train.images.string(), kBatchSize);
+             folder, kWorldImageSize, session.data().val.panoptic.string(), session.data().val.images.string(),
+             session.data().train.proposals.string(), session.data().train.images.string(), kWorldBatchSize);
 }
 
-void quickstart(const QuickstartFlags& flags) {
-  const auto start = Clock::now();
-  const StopRequest stop;
-  Session session{flags, stop, flags.out, {}, {}};
-  if (!std::isfinite(flags.lr))
-    throw Error({.doing = "--lr", .found = fmt::format("{}", flags.lr), .expected = "a finite number"});
-  require_writable_folder(session.folder);
-  if (!flags.pretrain) find_checkpoint(flags.checkpoint);  // before minutes of work
-  const int threads =
-      flags.threads > 0 ? flags.threads : static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-  torch::set_num_threads(threads);
-
-  fmt::print("The built-in world: {} things ({} shapes in {} colours, each in {} patterns) on {} surfaces, seed {}\n",
-             scenes::kThings, scenes::kShapes, scenes::kColours, scenes::kPatterns, scenes::kStuff, flags.seed);
-  {
-    scenes::DatasetOptions options;
-    options.seed = flags.seed;
-    options.train_images = flags.steps * kBatchSize;
-    options.val_images = flags.val_images;
-    options.threads = threads;
-    Progress progress("painting scenes", options.train_images + 2 * options.val_images);
-    options.progress = [&](std::int64_t done, std::int64_t) {
-      progress.update(done);
-      session.check_stop();
-    };
-    session.data = scenes::write_dataset(session.folder / "data", options);
-  }
-  fmt::print("scenes: {} to train on, {} + {} to measure on (known and held-out combinations), {}\n",
-             flags.steps * kBatchSize, flags.val_images, flags.val_images, format_duration(seconds_since(start)));
-
-  const ModelPtr before = pretrained_model(session);
-  before->freeze(at::kFloat);
-  session.embeddings = scenes::class_embeddings(*before);
-  formats::write_npy(session.folder / "class_embeddings.npy", session.embeddings);
-  write_text(session.folder / "model.json", models::config_json(before->config()));
-  save_model(session.folder / "clip.safetensors", *before, {});
-  std::fflush(stdout);
-
-  std::vector<Row> rows{{"CLIP before", measure(session, *before, "before")}};
+void tell_story(const WorldSession& session) {
+  std::vector<Row> rows{{"CLIP before", session.measure(*session.before(), "before")}};
   fmt::print("before: boxes of things {:.1f} %, their crops {:.1f} %\n",
              figure(rows[0].figures.known, "rois.thing.macc1"), figure(rows[0].figures.known, "crops.thing.macc1"));
   std::fflush(stdout);
-  const ModelPtr patches = refine(session, *before, datasets::RegionKind::kGrid, "CLIPSelf, image patches");
-  save_model(session.folder / "patches.safetensors", *patches, {});
-  rows.push_back({"after image patches", measure(session, *patches, "image patches")});
-  const ModelPtr proposals = refine(session, *before, datasets::RegionKind::kProposals, "CLIPSelf, region proposals");
-  save_model(session.folder / "proposals.safetensors", *proposals, {});
-  rows.push_back({"after region proposals", measure(session, *proposals, "region proposals")});
+  const auto& train = session.data().train;
+  const ModelPtr patches = session
+                               .refine({.name = "CLIPSelf, image patches",
+                                        .regions = datasets::RegionKind::kGrid,
+                                        .annotations = train.instances})
+                               .model;
+  session.save("patches", *patches);
+  rows.push_back({"after image patches", session.measure(*patches, "image patches")});
+  const ModelPtr proposals = session
+                                 .refine({.name = "CLIPSelf, region proposals",
+                                          .regions = datasets::RegionKind::kProposals,
+                                          .annotations = train.proposals})
+                                 .model;
+  session.save("proposals", *proposals);
+  rows.push_back({"after region proposals", session.measure(*proposals, "region proposals")});
 
-  print_table(fmt::format("{} new scenes of known combinations", flags.val_images), rows, false);
-  print_table(fmt::format("{} scenes of held-out combinations", flags.val_images), rows, true);
+  const int scenes = session.flags().val_images;
+  print_table(fmt::format("{} new scenes of known combinations", scenes), rows, false);
+  print_table(fmt::format("{} scenes of held-out combinations", scenes), rows, true);
   print_summary(rows);
-  const fs::path picture = write_picture(session, {before, patches, proposals}, rows);
-  const double seconds = seconds_since(start);
-  write_results(session.folder / "results.json", rows, seconds);
+  const fs::path picture = write_picture(session, {session.before(), patches, proposals}, rows);
+  const double seconds = session.seconds();
+  write_results(session.folder() / "results.json", rows, seconds);
   print_next_steps(session);
   fmt::print("\nPicture: {}\nDone in {}.\n", picture.string(), format_duration(seconds));
+}
+
+void quickstart(const QuickstartFlags& flags) {
+  const WorldSession session(flags);
+  if (flags.compare_methods)
+    compare_methods(session);
+  else
+    tell_story(session);
 }
 
 }  // namespace
@@ -423,6 +209,8 @@ void add_quickstart(CLI::App& app) {
   command->add_option("--pretrain-steps", flags->pretrain_steps, "Contrastive steps of --pretrain")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
+  command->add_flag("--compare-methods", flags->compare_methods,
+                    "Instead compare CLIPSelf and RegionCLIP, each with and without retention, in one table; minutes");
   command->callback([flags] { quickstart(*flags); });
 }
 

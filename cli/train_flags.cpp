@@ -11,10 +11,7 @@ void TrainFlags::add_to(CLI::App& app) {
   app.add_option("--train-data", train_data, "COCO- or LVIS-format JSON, or a folder of images (grid only)")
       ->required();
   app.add_option("--train-image-root", train_image_root, "Folder of the JSON's images");
-  app.add_option("--dataset-type", dataset_type,
-                 "Regions: grid_distill (image patches) or proposals_distill (the JSON's boxes)")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"grid_distill", "proposals_distill"}));
+  method.add_to(app);
   app.add_option("--max-split", max_split, "Grids have at most this many rows and columns")
       ->capture_default_str()
       ->check(CLI::Range(1, 64));
@@ -28,10 +25,9 @@ void TrainFlags::add_to(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber);
   app.add_option("--crop-scale", crop_scale,
-                 "The teacher's crop is the region enlarged by this (0: 1 for a grid, 1.5 for proposals)")
+                 "The teacher's crop is the region enlarged by this (0: 1 for a grid, 1.5 for boxes)")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 16.0));
-  app.add_flag("--multiscale", multiscale, "Train at one of four image sizes, drawn for each batch");
   app.add_option("--train-ratio", train_ratio, "Use this part of the images, drawn by the seed")
       ->capture_default_str()
       ->check(part);

@@ -65,6 +65,7 @@ void TrainMeter::step(const training::StepReport& report) {
   entry["data_seconds"] = report.data_seconds;
   write(entry.dump());
   tensorboard_.scalar("train/loss", report.loss, report.step);
+  for (const auto& [name, value] : report.losses) tensorboard_.scalar("train/" + name, value, report.step);
   tensorboard_.scalar("train/lr", report.lr, report.step);
   tensorboard_.scalar("train/grad_norm", report.grad_norm, report.step);
   tensorboard_.scalar("train/images_per_second", images_per_second, report.step);

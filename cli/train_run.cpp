@@ -22,8 +22,13 @@ namespace fs = std::filesystem;
 TrainRun::TrainRun(TrainFlags flags, Settings settings) : flags_(std::move(flags)), settings_(std::move(settings)) {
   flags_.train_data = under(flags_.data_root, flags_.train_data);
   flags_.train_image_root = under(flags_.data_root, flags_.train_image_root);
+  flags_.method.noun_embeddings = under(flags_.data_root, flags_.method.noun_embeddings);
   flags_.validation.prefix(flags_.data_root);
   check_flags();
+  for (auto& [name, value] : settings_) {  // what was left open, as it was resolved
+    if (name == "method") value = flags_.method.method;
+    if (name == "dataset-type") value = flags_.method.dataset_type;
+  }
   if (!flags_.resume.empty() && flags_.resume != "latest") {
     require_file(flags_.resume, "--resume");
     resumed_ = training::read_checkpoint(flags_.resume);
@@ -39,6 +44,7 @@ TrainRun::~TrainRun() = default;
 void TrainRun::check_flags() {
   const auto config = models::model_config(flags_.model.model);
   parse_precision(flags_.model.precision);
+  flags_.method.resolve();
   if (flags_.validation.image_size % config.vision.patch_size != 0) {
     throw Error({.doing = "--det-image-size",
                  .where = std::to_string(flags_.validation.image_size),
@@ -89,12 +95,13 @@ void TrainRun::open_data() {
     require_file(flags_.train_data, "--train-data");
     require_folder(flags_.train_image_root, "--train-image-root");
   }
-  const bool grid = flags_.dataset_type == "grid_distill";
+  const auto regions = flags_.method.regions();
+  const bool grid = regions == datasets::RegionKind::kGrid;
   if (folder && !grid) {
     throw Error({.doing = "--train-data",
                  .where = flags_.train_data,
                  .found = "a folder, which has no boxes",
-                 .expected = "a COCO-format JSON with --dataset-type proposals_distill"});
+                 .expected = "a COCO-format JSON with --dataset-type " + flags_.method.dataset_type});
   }
   spdlog::info("indexing {}", flags_.train_data);
   auto index = folder ? datasets::read_image_folder(flags_.train_data) : datasets::read_coco(flags_.train_data);
@@ -102,11 +109,12 @@ void TrainRun::open_data() {
     throw Error({.doing = "--train-data",
                  .where = flags_.train_data,
                  .found = "no annotations",
-                 .expected = "boxes to distill with proposals_distill"});
+                 .expected = "boxes to learn from with --dataset-type " + flags_.method.dataset_type});
   }
   spdlog::info("{} images, {} annotations", index.images.size(), index.annotation_count());
   datasets::DistillOptions options;
-  options.regions = grid ? datasets::RegionKind::kGrid : datasets::RegionKind::kProposals;
+  options.regions = regions;
+  options.crops_of_labelled = flags_.method.crops_of_labelled();
   options.image_size = flags_.validation.image_size;
   options.crop_size = models::model_config(flags_.model.model).vision.image_size;
   options.max_split = flags_.max_split;
@@ -115,6 +123,7 @@ void TrainRun::open_data() {
                        .min_size = flags_.min_size,
                        .max_size = flags_.max_size,
                        .crop_scale = flags_.crop_scale > 0 ? flags_.crop_scale : 1.5};
+  nouns_ = flags_.method.read_nouns(models::model_config(flags_.model.model), index);
   options.train_ratio = flags_.train_ratio;
   options.seed = flags_.model.seed;
   options.apply_exif_orientation = flags_.exif_orientation;
@@ -132,10 +141,12 @@ void TrainRun::build_model() {
   const auto type = parse_precision(flags_.model.precision);
   student_ = flags_.model.load();
   const auto& config = student_->config();
-  teacher_ = std::make_shared<models::ClipModel>(config, /*with_text=*/false);
-  teacher_->to(student_->logit_scale().device());
-  models::load_weights(*teacher_, student_->state(), "the student");
-  teacher_->freeze(type);
+  if (flags_.method.needs_frozen()) {
+    frozen_ = std::make_shared<models::ClipModel>(config, /*with_text=*/false);
+    frozen_->to(student_->logit_scale().device());
+    models::load_weights(*frozen_, student_->state(), "the student");
+    frozen_->freeze(type);
+  }
   student_->lock_image_tower(flags_.unlocked_groups);
   student_->visual().set_compute_type(type);
   student_->visual().set_grad_checkpointing(flags_.grad_checkpointing);
@@ -149,8 +160,7 @@ void TrainRun::build_model() {
                  .expected = fmt::format("1 to {} blocks", config.vision.layers)});
   }
   for (const auto& [name, tensor] : parameters) start_.insert(name, tensor.detach().clone());
-  objective_ = std::make_unique<distillation::ClipSelf>(student_, teacher_,
-                                                        distillation::ClipSelfOptions{.multiscale = flags_.multiscale});
+  objective_ = flags_.method.objective(student_, frozen_, nouns_);
   optimizer_ = std::make_unique<training::AdamW>(
       parameters, training::AdamWOptions{
                       .beta1 = flags_.beta1, .beta2 = flags_.beta2, .eps = flags_.eps, .weight_decay = flags_.wd});
@@ -231,21 +241,26 @@ void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
 double TrainRun::estimated_memory() const {
   const auto& vision = student_->config().vision;
   const double bytes = parse_precision(flags_.model.precision) == at::kFloat ? 4.0 : 2.0;
-  double all = 0, trained = 0, teacher = 0;
+  double all = 0, trained = 0, frozen = nouns_.defined() ? static_cast<double>(nouns_.nbytes()) : 0.0;
   for (const auto& parameter : student_->parameters()) all += 4.0 * static_cast<double>(parameter.numel());
   for (const auto& [name, parameter] : student_->trainable()) trained += 4.0 * static_cast<double>(parameter.numel());
-  for (const auto& parameter : teacher_->parameters()) teacher += static_cast<double>(parameter.nbytes());
+  if (frozen_)
+    for (const auto& parameter : frozen_->parameters()) frozen += static_cast<double>(parameter.nbytes());
   // What a block keeps for its backward pass, in numbers a token: 9 of the width, 5 of the MLP's; all of it only for
   // trained blocks.
-  const double side = static_cast<double>(flags_.validation.image_size) / vision.patch_size;
-  const double tokens = (side * side + 1) * flags_.batch_size;
+  const auto tokens_of = [&](int image_size) {
+    const double side = static_cast<double>(image_size) / vision.patch_size;
+    return (side * side + 1) * flags_.batch_size;
+  };
+  const bool retains = flags_.method.retain_weight > 0;  // a second pass, of whole images at the native size
+  const double tokens = tokens_of(flags_.validation.image_size) + (retains ? tokens_of(vision.image_size) : 0.0);
   const double per_block = tokens * (9.0 * vision.width + 5.0 * vision.mlp_width()) * bytes;
   const double blocks = std::min(flags_.unlocked_groups, vision.layers);
   const double activations =
       flags_.grad_checkpointing ? per_block + blocks * tokens * vision.width * bytes : blocks * per_block;
   // Gradients, two moments and the start weights beside each trained parameter; a fixed part for the program and its
   // libraries.
-  return all + 4.0 * trained + teacher + activations + 0.4e9;
+  return all + 4.0 * trained + frozen + activations + 0.4e9;
 }
 
 void TrainRun::print_plan() const {
@@ -256,6 +271,7 @@ void TrainRun::print_plan() const {
   spdlog::info("{}: {:.1f} M parameters, {:.1f} M trained ({} of {} blocks)", student_->config().name,
                static_cast<double>(all) / 1e6, static_cast<double>(trained) / 1e6,
                std::min(flags_.unlocked_groups, student_->config().vision.layers), student_->config().vision.layers);
+  spdlog::info("method {}: {}", flags_.method.method, flags_.method.chosen().summary);
   spdlog::info("{} images, {} steps an epoch of {} images, {} steps in all, on {}", dataset_->size(),
                trainer_->steps_per_epoch(), flags_.batch_size * flags_.accum_freq, trainer_->total_steps(),
                student_->logit_scale().device().str());

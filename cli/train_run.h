@@ -7,8 +7,8 @@
 #include <string>
 
 #include "cli/common.h"
+#include "cli/train_method.h"
 #include "clipself/base/signals.h"
-#include "clipself/distillation/clipself.h"
 #include "clipself/formats/tensorboard.h"
 #include "clipself/training/checkpoint.h"
 #include "clipself/training/trainer.h"
@@ -20,15 +20,14 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 
 struct TrainFlags {
   ModelFlags model;
+  MethodFlags method;
   EvalFlags validation;
   std::string data_root, train_data, train_image_root;
-  std::string dataset_type = "grid_distill";
   int max_split = 6;
   int max_boxes = 20;
   double min_size = 8, max_size = 1024;
   double crop_scale = 0;
   double train_ratio = 1.0;
-  bool multiscale = false;
   bool exif_orientation = false;
   int batch_size = 2;
   int accum_freq = 1;
@@ -80,9 +79,10 @@ class TrainRun {
   StopRequest stop_;
   std::optional<training::Checkpoint> resumed_;
   std::filesystem::path folder_, checkpoints_;
-  std::shared_ptr<models::ClipModel> student_, teacher_;
-  formats::TensorDict start_;  ///< trained parameters before the first step
-  std::unique_ptr<distillation::ClipSelf> objective_;
+  std::shared_ptr<models::ClipModel> student_, frozen_;  ///< frozen_: null when nothing asks for it
+  at::Tensor nouns_;                                     ///< undefined unless the method learns from nouns
+  formats::TensorDict start_;                            ///< trained parameters before the first step
+  std::unique_ptr<distillation::RegionObjective> objective_;
   std::shared_ptr<datasets::DistillDataset> dataset_;
   std::unique_ptr<datasets::Loader> loader_;
   std::unique_ptr<training::AdamW> optimizer_;

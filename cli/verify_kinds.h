@@ -20,8 +20,10 @@ void verify_load_resize(Case& c);
 void verify_trainable(Case& c);
 void verify_adamw(Case& c);
 void verify_schedules(Case& c);
-// Whole training steps (verify_training.cpp).
+// Whole training steps (verify_training.cpp, verify_regionclip.cpp).
 void verify_clipself_step(Case& c);
+void verify_clipself_step_vit(Case& c);
+void verify_regionclip_step(Case& c);
 void verify_main_run(Case& c);
 // Data (verify_preprocess.cpp, verify_datasets.cpp).
 void verify_preprocess(Case& c);

@@ -185,7 +185,7 @@ void verify_main_run(Case& c) {
     const auto name = fmt::format("step{}.", step);
     const auto batch = make_batch(inputs, name + "images_u8", name + "boxes", name + "crops_u8", input);
     Rng rng(0, 0, static_cast<std::uint64_t>(step));
-    losses.push_back(training::train_step(run.objective, run.optimizer, {batch}, schedule.at(step),
+    losses.push_back(training::train_step(*run.objective, run.optimizer, {batch}, schedule.at(step),
                                           clip > 0 ? std::optional(clip) : std::nullopt, rng)
                          .loss);
     if ((step + 1) % (steps / epochs) == 0) evaluate(static_cast<std::size_t>((step + 1) / (steps / epochs)));

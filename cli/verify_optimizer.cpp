@@ -24,11 +24,11 @@ training::AdamWOptions adamw_options(double beta1, double beta2, double eps, dou
   return {.beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = weight_decay};
 }
 
-int groups_to_train(models::ClipModel& model, std::int64_t unlocked_groups) {
+void lock_as_original(models::ClipModel& model, std::int64_t unlocked_groups) {
   // The original's `blocks[-0:]` is the whole list: 0 trains every block of an EVA tower there, and none here.
-  const bool eva = model.config().vision.backbone == "eva";
-  return eva && unlocked_groups == 0 ? model.visual().depth()
-                                     : static_cast<int>(std::min<std::int64_t>(unlocked_groups, 1000));
+  const bool all = model.config().vision.backbone == "eva" && unlocked_groups == 0;
+  model.lock_image_tower(all ? model.visual().depth()
+                             : static_cast<int>(std::min<std::int64_t>(unlocked_groups, 1 << 20)));
 }
 
 namespace {
@@ -86,7 +86,7 @@ void check_model(Case& c, const std::string& name, const nlohmann::ordered_json&
           error != std::errc() || stop != end || groups < 0)
         throw Error(
             {.doing = "reading", .where = where, .found = "entry '" + key + "'", .expected = "unlocked_groups=NUMBER"});
-      model->lock_image_tower(groups_to_train(*model, groups));
+      lock_as_original(*model, groups);
       check_groups(c, *model, label, expected, where);
     } else {
       c.check_that(label, false, "not computed");

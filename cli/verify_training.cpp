@@ -1,4 +1,4 @@
-// Kind clipself_step: loss, gradients, a few steps, ensemble.
+// Kinds clipself_step and clipself_step_vit: loss, gradients, a few steps, ensemble.
 #include "cli/verify_training.h"
 
 #include <fmt/format.h>
@@ -10,7 +10,7 @@
 #include "cli/verify_kinds.h"
 #include "cli/verify_models.h"
 #include "clipself/base/error.h"
-#include "clipself/distillation/clipself.h"
+#include "clipself/distillation/methods.h"
 #include "clipself/training/schedule.h"
 #include "clipself/training/trainer.h"
 
@@ -20,9 +20,9 @@ Run::Run(const Case& c, const std::string& model, std::int64_t unlocked_groups, 
          double cosine_weight)
     : student(load_model(c, model)),
       teacher(load_model(c, model)),
-      objective(student, teacher, {.cosine_weight = cosine_weight}),
-      optimizer((student->lock_image_tower(groups_to_train(*student, unlocked_groups)), student->trainable()),
-                options) {
+      objective(distillation::make_objective(distillation::find_method("clipself"), student,
+                                             {.frozen = teacher, .cosine_weight = cosine_weight})),
+      optimizer((lock_as_original(*student, unlocked_groups), student->trainable()), options) {
   teacher->freeze(at::kFloat);
 }
 
@@ -56,9 +56,6 @@ at::Tensor total_loss(const training::LossTerms& terms) {
   return total;
 }
 
-namespace {
-
-constexpr auto kGradient = Tolerance{.absolute = 1e-6, .relative = 1e-3};
 nlohmann::ordered_json names_where(const training::NamedParameters& parameters,
                                    const std::function<bool(const at::Tensor&)>& holds) {
   auto names = nlohmann::ordered_json::array();
@@ -67,11 +64,15 @@ nlohmann::ordered_json names_where(const training::NamedParameters& parameters,
   return names;
 }
 
+namespace {
+
+constexpr auto kGradient = Tolerance{.absolute = 1e-6, .relative = 1e-3};
+
 /// Gradients of one lock setting, and clipping when the case has it for this one.
 void check_gradients(Case& c, const std::string& setting, Run& run, const datasets::Batch& batch,
                      const nlohmann::ordered_json& info, const std::string& where, bool with_clipping) {
   Rng rng(0);
-  total_loss(run.objective.losses(batch, rng)).backward();
+  total_loss(run.objective->losses(batch, rng)).backward();
   const auto trained = run.student->trainable();
   const auto prefix = "grad." + setting + ".";
   for (const auto& [name, parameter] : trained)
@@ -129,7 +130,8 @@ void check_steps(Case& c, Run& run, const datasets::Batch& batch, const nlohmann
   for (std::int64_t step = 0; step < steps; ++step) {
     Rng rng(0, 0, static_cast<std::uint64_t>(step));
     rates.push_back(schedule.at(step));
-    losses.push_back(training::train_step(run.objective, run.optimizer, {batch}, rates.back(), std::nullopt, rng).loss);
+    losses.push_back(
+        training::train_step(*run.objective, run.optimizer, {batch}, rates.back(), std::nullopt, rng).loss);
     const auto prefix = fmt::format("params_after.{}.", step + 1);
     for (const auto& item : run.student->named_parameters())
       c.check(prefix + item.key(), item.value(), Tolerance::stepped(), prefix + "*");
@@ -153,10 +155,12 @@ void check_steps(Case& c, Run& run, const datasets::Batch& batch, const nlohmann
   }
 }
 
-}  // namespace
-
-void verify_clipself_step(Case& c) {
-  constexpr const char* kModel = "../eva_b_like";
+/// The case of a step, with the model in the folder `model_folder`.
+void check_clipself_step(Case& c, const std::string& model_folder) {
+  if (const auto why = not_buildable(c, model_folder + "/config.json"); !why.empty()) {
+    c.skip("(the whole case)", why);
+    return;
+  }
   const auto info = c.json("info.json");
   const auto where = c.file("info.json").string(), input = c.file("inputs.safetensors").string();
   const auto& hyper = member(info, "hyper", where);
@@ -181,20 +185,30 @@ void verify_clipself_step(Case& c) {
   }
   if (settings.empty()) throw Error({.doing = "reading", .where = where, .found = "no '...unlocked_groups'"});
   for (const auto& [setting, groups] : settings) {
-    Run run(c, kModel, groups, options, weight);
+    Run run(c, model_folder, groups, options, weight);
     check_gradients(c, setting, run, batch, info, where, setting == stepped);
   }
 
-  Run run(c, kModel, most, options, weight);
+  Run run(c, model_folder, most, options, weight);
   {
     const torch::NoGradGuard no_grad;
     Rng rng(0);
-    c.check("loss_cosine", total_loss(run.objective.losses(batch, rng)), Tolerance::abs(1e-5));
+    c.check("loss_cosine", total_loss(run.objective->losses(batch, rng)), Tolerance::abs(1e-5));
     c.check("student_roi_features", run.student->encode_boxes(batch.images, batch.boxes), Tolerance::abs(1e-4));
     c.check("teacher_crop_features", run.teacher->encode_image(batch.crops), Tolerance::abs(1e-4));
     c.check("logit_scale_exp", run.student->logit_scale().exp(), Tolerance::abs(1e-3));
   }
   check_steps(c, run, batch, hyper, info, where);
+}
+
+}  // namespace
+
+void verify_clipself_step(Case& c) {
+  check_clipself_step(c, "../eva_b_like");
+}
+
+void verify_clipself_step_vit(Case& c) {
+  check_clipself_step(c, "../clip_vit_like");
 }
 
 }  // namespace clipself::cli::verify

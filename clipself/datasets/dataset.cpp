@@ -101,12 +101,13 @@ Batch collate(std::vector<Sample> samples) {
 }
 
 Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size,
-                   int crop_size, bool labelled) {
+                   int crop_size, bool labelled, bool crops_of_labelled) {
   Sample sample;
   sample.image = to_tensor(resize_longest(image, image_size));
   const double scale = longest_scale(image.width, image.height, image_size);
   const std::int64_t columns = labelled ? 6 : 5;
-  const std::int64_t crop_count = labelled ? 0 : static_cast<std::int64_t>(regions.size());
+  const bool with_crops = !labelled || crops_of_labelled;
+  const std::int64_t crop_count = with_crops ? static_cast<std::int64_t>(regions.size()) : 0;
   sample.boxes = at::zeros({max_boxes, columns}, at::kFloat);
   sample.crops = at::empty({crop_count, 3, crop_size, crop_size}, at::kByte);
   auto* rows = sample.boxes.mutable_data_ptr<float>();
@@ -118,7 +119,7 @@ Sample make_sample(const formats::Image& image, std::span<const Region> regions,
     std::copy(box.begin(), box.end(), row);
     if (labelled) row[4] = static_cast<float>(region.label);
     row[columns - 1] = 1.0F;
-    if (labelled) continue;
+    if (!with_crops) continue;
     write_planes(crop_and_resize(image, region.crop, crop_size), crops);
     crops += std::int64_t{3} * crop_size * crop_size;
   }
@@ -176,10 +177,12 @@ Sample DistillDataset::get(std::int64_t index, Rng& rng) const {
     }
     case RegionKind::kLabelled:
       regions = labelled_regions(index_, position, max_boxes);
+      for (Region& region : regions)
+        region.crop = enlarged_crop(region.box, options_.proposals.crop_scale, image.width, image.height);
       break;
   }
   Sample sample = make_sample(image, regions, max_boxes, options_.image_size, options_.crop_size,
-                              options_.regions == RegionKind::kLabelled);
+                              options_.regions == RegionKind::kLabelled, options_.crops_of_labelled);
   sample.image_id = record.id;
   return sample;
 }

@@ -21,7 +21,7 @@ struct Sample {
   at::Tensor
       boxes;  ///< float (max_boxes, 4 + k + 1): x0 y0 x1 y1 in 0..1 of the padded square, k labels, valid (0 or 1)
   at::Tensor crops;  ///< uint8 (n_valid, 3, c, c): the teacher's views of the valid rows, in row order; (0, 3, c, c) of
-                     ///< labelled boxes
+                     ///< labelled boxes unless asked for
 };
 
 /// Several samples together.
@@ -43,7 +43,7 @@ class Dataset {
   virtual Sample get(std::int64_t index, Rng& rng) const = 0;
 };
 
-/// kLabelled: boxes with their category's label and no crops (RegionCLIP); images without annotations are left out.
+/// kLabelled: boxes with their category's label (RegionCLIP); images without annotations are left out.
 enum class RegionKind { kGrid, kProposals, kLabelled };
 
 struct DistillOptions {
@@ -51,10 +51,11 @@ struct DistillOptions {
   int image_size = 1024;  ///< S, --det-image-size
   int crop_size = 224;    ///< c, the model's own image size
   int max_split = 6;
-  double grid_crop_scale = 1.0;  ///< --crop-scale
-  ProposalOptions proposals{};   ///< proposals.max_boxes is --max-boxes for the grid too
-  double train_ratio = 1.0;      ///< a seeded random part of the images
-  std::uint64_t seed = 0;        ///< chooses that part
+  bool crops_of_labelled = false;  ///< kLabelled: crops too, enlarged as those of proposals
+  double grid_crop_scale = 1.0;    ///< --crop-scale
+  ProposalOptions proposals{};     ///< proposals.max_boxes is --max-boxes for the grid too
+  double train_ratio = 1.0;        ///< a seeded random part of the images
+  std::uint64_t seed = 0;          ///< chooses that part
   bool apply_exif_orientation = false;
 };
 
@@ -77,8 +78,8 @@ class DistillDataset : public Dataset {
 };
 
 /// The sample of an image and its regions: what DistillDataset::get does once it has drawn them. Without labels (k = 0)
-/// crops are made, with labels (k = 1) they are not.
+/// crops are always made, with labels (k = 1) only for `crops_of_labelled`.
 Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size,
-                   int crop_size, bool labelled = false);
+                   int crop_size, bool labelled = false, bool crops_of_labelled = false);
 
 }  // namespace clipself::datasets

@@ -118,6 +118,11 @@ std::vector<Region> labelled_regions(const AnnotationIndex& index, std::size_t i
   return regions;
 }
 
+ops::Box enlarged_crop(const ops::Box& box, double scale, int width, int height) {
+  return enlarged((box.x0 + box.x1) * 0.5, (box.y0 + box.y1) * 0.5, box.x1 - box.x0, box.y1 - box.y0, scale, width,
+                  height);
+}
+
 std::array<float, 4> normalized_box(const ops::Box& box, double scale, int image_size) {
   const auto place = [&](double corner) {
     return static_cast<float>(corner) * static_cast<float>(scale) / static_cast<float>(image_size);

@@ -49,6 +49,10 @@ std::vector<Region> proposal_regions(int width, int height, std::span<const Anno
 /// The image's first max_boxes annotations (boxes of any size) with their labels; `crop` is the box.
 std::vector<Region> labelled_regions(const AnnotationIndex& index, std::size_t image, int max_boxes);
 
+/// The teacher's view of a box: enlarged by `scale` about its centre and clipped to the image. (Of a box outside the
+/// image nothing is left; crop_and_resize then shows the nearest pixels.)
+ops::Box enlarged_crop(const ops::Box& box, double scale, int width, int height);
+
 /// A box in 0..1 of the padded square: float32(corner) * float32(scale) / float32(image_size), as the original rounds.
 std::array<float, 4> normalized_box(const ops::Box& box, double scale, int image_size);
 

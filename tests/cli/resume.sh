@@ -24,17 +24,18 @@ interrupt() {
   wait $process 2>/dev/null || status=$?
 }
 
-# same NAME: NAME took the same steps as the run that was never stopped.
+# same NAME [OTHER]: NAME took the same steps as OTHER (whole), a run that was never stopped.
 same() {
+  local other=${2:-whole}
+  weights "$other"
   checks=$((checks + 1))
   [[ $(losses "$1" | wc -l) == "$steps" ]] || failed "$1" "$(losses "$1" | wc -l) steps instead of $steps"
-  diff <(losses whole) <(losses "$1") >"$work.out" || failed "$1" 'other losses than without interruption'
+  diff <(losses "$other") <(losses "$1") >"$work.out" || failed "$1" 'other losses than without interruption'
   weights "$1"
-  cmp -s whole.safetensors "$1.safetensors" || failed "$1" 'other weights than without interruption'
+  cmp -s "$other.safetensors" "$1.safetensors" || failed "$1" 'other weights than without interruption'
 }
 
 accepted whole "${settings[@]}" --name whole
-weights whole
 
 interrupt stopped TERM 7
 checks=$((checks + 1))
@@ -48,6 +49,18 @@ same stopped
 interrupt killed KILL 25 --save-every-n-steps 4
 accepted 'going on after kill -9' "${settings[@]}" --name killed --resume latest
 same killed
+
+# The same of a method with draws of its own (nouns, sizes) and a second term.
+steps=200
+settings+=(--method regionclip --dataset-type region_clip --train-embed-path embeddings.npy --num-sample-cats 3 --multiscale
+  --retain-weight 0.5 --epochs $((steps / 2)))
+accepted 'whole, regionclip' "${settings[@]}" --name nouns
+checks=$((checks + 1))
+[[ $(grep -c '"loss_retain"' out/nouns/metrics.jsonl) == "$steps" ]] || failed nouns 'steps without loss_retain'
+interrupt nouns_stopped TERM 7
+((status == 143)) || failed nouns_stopped "exit code $status instead of 143 after SIGTERM"
+accepted 'going on, regionclip' "${settings[@]}" --name nouns_stopped --resume latest
+same nouns_stopped nouns
 
 # What was begun with other weights is not gone on with. (Out of out/, which must stay empty when a command is refused.)
 mv out/killed killed && rm -rf out && mkdir out

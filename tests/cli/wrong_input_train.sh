@@ -10,6 +10,18 @@ accepted good "${good[@]}" --logs out --name good "${validation[@]}"
 [[ -s out/good/checkpoints/epoch_1.pt ]] || failed good "no checkpoint written"
 rm -rf out && mkdir out
 bad() { refused "$1" "$2" "${good[@]}" --logs out --name run "${@:3}"; }
+# RegionCLIP: labelled boxes and noun embeddings.
+nouns=(--dataset-type region_clip --train-embed-path embeddings.npy)
+for method in '' '--method regionclip'; do
+  # shellcheck disable=SC2086 # two words or none
+  accepted "labelled boxes $method" "${good[@]}" "${nouns[@]}" $method --retain-weight 0.5 --logs out --name nouns
+  grep -q '"loss_contrast".*"loss_retain"' out/nouns/metrics.jsonl || failed "labelled boxes $method" 'terms are missing'
+  grep -q '"method":"regionclip"' out/nouns/settings.json || failed "labelled boxes $method" 'another method in the settings'
+  rm -rf out && mkdir out
+done
+accepted 'crops of labelled boxes' "${good[@]}" --dataset-type region_clip --method clipself --logs out --name crops
+grep -q '"loss_cosine"' out/crops/metrics.jsonl || failed 'crops of labelled boxes' 'the term is missing'
+rm -rf out && mkdir out
 
 # Missing files and folders
 bad 'missing checkpoint' '--pretrained|missing.pt' --pretrained missing.pt
@@ -44,6 +56,21 @@ bad 'embeddings of another width' 'embeddings_width_24.npy|24|16' "${validation[
 bad 'weights alone to resume' 'clip.safetensors' --resume clip.safetensors
 bad 'another run to resume' '--resume' --resume other.pt
 bad 'folder of images for proposals' '--train-data|images' --train-data images
+
+# RegionCLIP's nouns
+bad 'nouns that are missing' '--train-embed-path|missing.npy' "${nouns[@]}" --train-embed-path missing.npy
+bad 'nouns not given' 'regionclip|--train-embed-path' --method regionclip
+bad 'nouns of another width' '--train-embed-path|embeddings_width_24.npy|24|16' "${nouns[@]}" --train-embed-path embeddings_width_24.npy
+truncated embeddings.npy 50 >cut.npy
+bad 'nouns cut off' 'cut.npy' "${nouns[@]}" --train-embed-path cut.npy
+sed 's/"categories": \[/"categories": [{"id": 7}, {"id": 8}, {"id": 9}, {"id": 11}, {"id": 12}, {"id": 13},/' instances.json >changed.json
+bad 'fewer nouns than categories' '--train-embed-path|embeddings.npy|8 categories' "${nouns[@]}" --train-data changed.json
+bad 'nouns for crops' '--train-embed-path|clipself' "${nouns[@]}" --method clipself
+bad 'grid for nouns' '--dataset-type|grid_distill|region_clip' "${nouns[@]}" --method regionclip --dataset-type grid_distill
+bad 'proposals for nouns' '--dataset-type|proposals_distill|region_clip' --method regionclip --dataset-type proposals_distill
+bad 'folder of images for labelled boxes' '--train-data|images|region_clip' "${nouns[@]}" --train-data images
+sed 's/"category_id": 2/"category_id": 99/' instances.json >changed.json
+bad 'label that is no category' '99' "${nouns[@]}" --train-data changed.json
 
 # Annotations with a part missing or wrong
 for key in images file_name image_id; do
@@ -83,6 +110,13 @@ bad 'unknown flag' '--no-such-flag' --no-such-flag
 bad 'stray argument' 'stray' stray
 bad 'unknown model' 'no-such-model' --model no-such-model
 bad 'unknown data set type' '--dataset-type|coco' --dataset-type coco
+bad 'unknown method' '--method|selfclip|clipself|regionclip' --method selfclip
+bad 'unknown box feature' '--extract-type|v3' --extract-type v3
+for flag in --retain-weight --cosine-weight --contrast-weight; do
+  for value in -1 nan inf much; do bad "$flag $value" "$flag" $flag $value; done
+done
+for value in 0 -1 1.5 all; do bad "--num-sample-cats $value" '--num-sample-cats' --num-sample-cats $value; done
+bad 'nothing to learn' 'weights 0' --cosine-weight 0
 bad 'unknown schedule' '--lr-scheduler|linear' --lr-scheduler linear
 bad 'unknown precision' '--precision|fp8' --precision fp8
 for value in -1 0 fast nan inf; do bad "learning rate $value" '--lr' --lr $value; done

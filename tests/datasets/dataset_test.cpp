@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "clipself/datasets/transforms.h"
 #include "tests/datasets/cases.h"
 
 namespace clipself::datasets {
@@ -85,6 +86,30 @@ TEST(DistillDataset, LabelledSamplesAreTheOriginals) {
     const auto expected = tensor(cases(), "regionclip.item" + std::to_string(item) + ".boxes");
     EXPECT_LE(largest_difference(sample.boxes, expected), 1e-6) << sample.image_id;
     EXPECT_EQ(sample.crops.size(0), 0);
+  }
+}
+
+TEST(DistillDataset, LabelledSamplesHaveTheCropsOfProposalsWhenAskedFor) {
+  const auto index = read_coco(reference("training_samples/region_text.json"));
+  DistillOptions options{
+      .regions = RegionKind::kLabelled, .image_size = kImageSize, .crop_size = kCropSize, .crops_of_labelled = true};
+  const DistillDataset labelled(index, reference("training_samples"), options);
+  Rng rng(0);
+  const Sample sample = labelled.get(0, rng);
+  const auto boxes = index.annotations_of(0);
+  ASSERT_GT(boxes.size(), 0U);
+  EXPECT_EQ(sample.boxes.size(1), 6);
+  ASSERT_EQ(sample.crops.size(0), static_cast<std::int64_t>(sample.boxes.select(1, 5).sum().item<float>()));
+  // Each crop by its own definition: 1.5 times the box, clipped.
+  const auto image = formats::read_image(reference("training_samples") / index.images[0].file_name);
+  for (std::size_t i = 0; i < boxes.size() && static_cast<std::int64_t>(i) < sample.crops.size(0); ++i) {
+    const auto [x, y, w, h] = boxes[i].bbox;
+    const ops::Box crop{std::max(x - 0.25 * w, 0.0), std::max(y - 0.25 * h, 0.0),
+                        std::min(x + 1.25 * w, static_cast<double>(image.width)),
+                        std::min(y + 1.25 * h, static_cast<double>(image.height))};
+    EXPECT_TRUE(
+        at::equal(sample.crops[static_cast<std::int64_t>(i)], to_tensor(crop_and_resize(image, crop, kCropSize))))
+        << i;
   }
 }
 
