@@ -107,9 +107,14 @@ class BytePairTokenizer : public Tokenizer {
       if (byte != table.end()) bytes += static_cast<char>(byte - table.begin());
     }
     // Bytes cut apart are replaced before the ends of words become blanks, as in the original.
-    std::string out = encode_utf8(decode_utf8(bytes));
-    for (std::size_t at = out.find(kWordEnd); at != out.npos; at = out.find(kWordEnd, at + 1))
-      out.replace(at, kWordEnd.size(), " ");
+    const std::string whole = encode_utf8(decode_utf8(bytes));
+    std::string out;
+    for (std::size_t at = 0; at < whole.size();) {
+      const auto end = std::min(whole.find(kWordEnd, at), whole.size());
+      out.append(whole, at, end - at);
+      if (end < whole.size()) out += ' ';
+      at = end + kWordEnd.size();
+    }
     return out;
   }
 
