@@ -105,8 +105,32 @@ Image resize_longest(const Image& image, int size) {
   return formats::to_rgb(ops::pad(resized, 0, 0, size - width, size - height));
 }
 
+std::array<int, 2> longest_size(int width, int height, int size) {
+  const auto [w, h] = fit(width, height, size);
+  return {w, h};
+}
+
 double longest_scale(int width, int height, int size) {
   return std::min(static_cast<double>(size) / height, static_cast<double>(size) / width);
+}
+
+Image resize_shortest_and_crop(const Image& image, int size) {
+  require_size(size);
+  const int shorter = std::min(image.width, image.height);
+  const auto side = [&](std::int64_t length) {
+    return static_cast<std::int64_t>(static_cast<double>(size * length) / shorter);
+  };
+  const std::int64_t longer = side(std::max(image.width, image.height));
+  constexpr std::int64_t kMostPixels = std::int64_t{1} << 28;
+  if (longer * size > kMostPixels)
+    throw Error({.doing = "resizing an image",
+                 .found = std::to_string(image.width) + " x " + std::to_string(image.height) + " pixels",
+                 .expected = "a picture less long and thin"});
+  const int width = image.width == shorter ? size : static_cast<int>(longer);
+  const int height = image.height == shorter ? size : static_cast<int>(longer);
+  const double left = ops::round_half_even((width - size) / 2.0), top = ops::round_half_even((height - size) / 2.0);
+  const Image resized = ops::resize_bicubic(image, width, height);
+  return formats::to_rgb(ops::crop(resized, {left, top, left + size, top + size}));
 }
 
 Image crop_and_resize(const Image& image, const ops::Box& box, int size) {

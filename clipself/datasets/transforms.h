@@ -19,11 +19,18 @@ struct Normalization {
 /// Longer side to `size` (bicubic, in the image's own mode, sizes rounded half to even and at least 1), zero-padded
 /// right and bottom to a square, RGB.
 formats::Image resize_longest(const formats::Image& image, int size);
+/// Width and height of a picture of that size within the square of resize_longest.
+std::array<int, 2> longest_size(int width, int height, int size);
 /// The factor resize_longest applies to box coordinates: min(size / width, size / height).
 double longest_scale(int width, int height, int size);
 /// Crop, longer side to `size`, padding shared by both sides (left and top get the smaller half), RGB. A crop so thin
 /// that a side rounds to zero, in the image or after resizing, gets one pixel (the original raises).
 formats::Image crop_and_resize(const formats::Image& image, const ops::Box& box, int size);
+
+/// CLIP's preprocessing up to the tensor, as torchvision's Resize(size, BICUBIC) and CenterCrop(size) do it to a Pillow
+/// image: shorter side to `size` in the image's own mode, the longer to the whole part of size * longer / shorter,
+/// offsets of the centre rounded half to even. RGB, size x size.
+formats::Image resize_shortest_and_crop(const formats::Image& image, int size);
 
 /// RGB image as a uint8 tensor (3, H, W).
 at::Tensor to_tensor(const formats::Image& rgb);

@@ -5,127 +5,35 @@
 
 #include "clipself/datasets/regions.h"
 #include "clipself/datasets/transforms.h"
-#include "clipself/scenes/canvas.h"
+#include "clipself/visualization/canvas.h"
+#include "clipself/visualization/dense_view.h"
+#include "clipself/visualization/overlays.h"
 
 namespace clipself::scenes {
 
 namespace {
 
+using visualization::Canvas;
+using visualization::text_font;
+using visualization::title_font;
+
 constexpr Colour kPaper{250, 250, 248};
 constexpr Colour kInk{32, 38, 50};
 constexpr Colour kFaint{112, 120, 134};
-constexpr Colour kLight{255, 255, 255};
 constexpr int kMargin = 28;
 constexpr int kGap = 16;
 
-const std::string& name_of(int label) {
-  return class_names()[static_cast<std::size_t>(label)];
-}
-
-// (1, D, h, w) of the photo in its padded square.
-at::Tensor dense_map(models::ClipModel& model, const formats::Image& photo, int image_size) {
-  const models::PixelStatistics& pixels = model.config().pixels;
-  const at::Tensor image = datasets::to_tensor(datasets::resize_longest(photo, image_size));
-  return model.encode_dense(datasets::normalize(image.unsqueeze(0), {.mean = pixels.mean, .std = pixels.std}))
-      .to(at::kFloat);
-}
-
-std::size_t index_of(int x, int y, int width) {
-  return static_cast<std::size_t>(y) * static_cast<std::size_t>(width) + static_cast<std::size_t>(x);
-}
-
-// Pixels of one class that touch each other.
-struct Region {
-  int label = 0;
-  std::vector<std::size_t> pixels;
-};
-
-std::vector<Region> regions_of(const std::vector<int>& map, int width, int height) {
-  std::vector<Region> regions;
-  std::vector<bool> seen(map.size());
-  for (std::size_t start = 0; start < map.size(); ++start) {
-    if (seen[start]) continue;
-    Region region{map[start], {start}};
-    seen[start] = true;
-    for (std::size_t next = 0; next < region.pixels.size(); ++next) {
-      const std::size_t at = region.pixels[next];
-      const int x = static_cast<int>(at) % width, y = static_cast<int>(at) / width;
-      const auto visit = [&](int nx, int ny) {
-        if (nx < 0 || ny < 0 || nx >= width || ny >= height) return;
-        const std::size_t neighbour = index_of(nx, ny, width);
-        if (seen[neighbour] || map[neighbour] != region.label) return;
-        seen[neighbour] = true;
-        region.pixels.push_back(neighbour);
-      };
-      visit(x - 1, y);
-      visit(x + 1, y);
-      visit(x, y - 1);
-      visit(x, y + 1);
-    }
-    regions.push_back(std::move(region));
-  }
-  return regions;
-}
-
-// The region's pixel nearest to its centre of mass, so that a name stands on what it names.
-std::pair<int, int> anchor(const Region& region, int width) {
-  double sum_x = 0, sum_y = 0;
-  for (const std::size_t at : region.pixels) {
-    sum_x += static_cast<double>(at % static_cast<std::size_t>(width));
-    sum_y += static_cast<double>(at / static_cast<std::size_t>(width));
-  }
-  const auto count = static_cast<double>(region.pixels.size());
-  std::pair<int, int> best{0, 0};
-  double nearest = 1e18;
-  for (const std::size_t at : region.pixels) {
-    const int x = static_cast<int>(at) % width, y = static_cast<int>(at) / width;
-    const double distance = std::hypot(x - sum_x / count, y - sum_y / count);
-    if (distance < nearest) {
-      nearest = distance;
-      best = {x, y};
-    }
-  }
-  return best;
-}
-
-// Class colours over a faint trace of the scene, dark lines between classes, names on the larger regions.
+// Class colours over a faint trace of the scene, dark lines between classes, names on the larger regions: first on
+// things, which are small, while a surface has room for its name elsewhere or can do without.
 void draw_map(Canvas& canvas, int left, int top, const formats::Image& scene, const std::vector<int>& map) {
-  const int width = scene.width, height = scene.height;
-  formats::Image panel{.mode = formats::ImageMode::kRGB, .width = width, .height = height, .pixels = {}};
-  panel.pixels.reserve(map.size() * 3);
-  for (int y = 0; y < height; ++y)
-    for (int x = 0; x < width; ++x) {
-      const int label = map[index_of(x, y, width)];
-      const bool border = (x + 1 < width && map[index_of(x + 1, y, width)] != label) ||
-                          (y + 1 < height && map[index_of(x, y + 1, width)] != label);
-      const Colour colour = class_colour(label);
-      const std::uint8_t* pixel = scene.row(y) + 3 * x;
-      const int grey = (pixel[0] * 77 + pixel[1] * 150 + pixel[2] * 29) / 256;
-      for (const std::uint8_t value : colour)
-        panel.pixels.push_back(static_cast<std::uint8_t>(border ? value / 4 : (value * 82 + grey * 18) / 100));
-    }
-  canvas.paste(panel, left, top);
-  std::vector<Region> regions = regions_of(map, width, height);
-  // Things first: they are small, and a surface has room for its name elsewhere or can do without.
-  std::stable_sort(regions.begin(), regions.end(), [](const Region& a, const Region& b) {
-    if (is_thing_class(a.label) != is_thing_class(b.label)) return is_thing_class(a.label);
-    return a.pixels.size() > b.pixels.size();
-  });
-  std::vector<std::array<int, 4>> taken;
-  for (const Region& region : regions) {
-    if (region.pixels.size() * 110 < map.size()) continue;
-    const std::string& name = name_of(region.label);
-    const int w = Canvas::width_of(name, text_font()), h = text_font().height;
-    const auto [x, y] = anchor(region, width);
-    const int text_x = std::clamp(x - w / 2, 2, std::max(2, width - w - 2));
-    const int text_y = std::clamp(y - h / 2, 2, std::max(2, height - h - 2));
-    const bool clash = std::any_of(taken.begin(), taken.end(), [&](const std::array<int, 4>& t) {
-      return text_x < t[2] && text_x + w > t[0] && text_y < t[3] && text_y + h > t[1];
-    });
-    if (clash) continue;
-    taken.push_back({text_x - 3, text_y - 1, text_x + w + 3, text_y + h + 1});
-    canvas.write(name, left + text_x, top + text_y, text_font(), kLight, /*halo=*/true);
+  std::vector<Colour> colours;
+  std::vector<int> rank;
+  for (int label = 0; label < static_cast<int>(class_names().size()); ++label) {
+    colours.push_back(class_colour(label));
+    rank.push_back(is_thing_class(label) ? 0 : 1);
   }
+  canvas.paste(visualization::class_overlay(scene, map, colours, {.opacity = 0.82}), left, top);
+  visualization::write_names(canvas, left, top, map, scene.width, scene.height, class_names(), text_font(), rank);
 }
 
 void draw_legend(Canvas& canvas, int y) {
@@ -154,7 +62,7 @@ int boxes_named_right(models::ClipModel& model, const formats::Image& photo, int
     const auto row = datasets::normalized_box({double(x), double(y), double(x + w), double(y + h)}, scale, image_size);
     boxes[static_cast<std::int64_t>(i)] = at::tensor(at::ArrayRef<float>(row));
   }
-  const at::Tensor features = models::pool_boxes(dense_map(model, photo, image_size), {boxes});
+  const at::Tensor features = models::pool_boxes(visualization::dense_square(model, photo, image_size), {boxes});
   const at::Tensor best = features.matmul(embeddings.t()).argmax(1);
   int right = 0;
   for (std::size_t i = 0; i < segments.size(); ++i)
@@ -164,20 +72,8 @@ int boxes_named_right(models::ClipModel& model, const formats::Image& photo, int
 
 std::vector<int> dense_classes(models::ClipModel& model, const formats::Image& photo, int image_size,
                                const at::Tensor& embeddings, int width, int height) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor dense = dense_map(model, photo, image_size);
-  // The padded square at the size where the photo itself measures width x height.
-  const double scale = datasets::longest_scale(photo.width, photo.height, image_size);
-  const std::int64_t large_w = std::llround(width * image_size / (photo.width * scale));
-  const std::int64_t large_h = std::llround(height * image_size / (photo.height * scale));
-  const at::Tensor large = at::upsample_bilinear2d(dense, at::IntArrayRef{large_h, large_w}, /*align_corners=*/false)[0]
-                               .narrow(1, 0, height)
-                               .narrow(2, 0, width);
-  const at::Tensor best = embeddings.matmul(large.flatten(1)).argmax(0).contiguous();
-  const auto* first = best.const_data_ptr<std::int64_t>();
-  std::vector<int> classes;
-  for (std::int64_t i = 0; i < best.numel(); ++i) classes.push_back(static_cast<int>(first[i]));
-  return classes;
+  const visualization::DenseView view = visualization::dense_view(model, photo, image_size);
+  return visualization::best_of(view, visualization::similarities(view, embeddings), width, height);
 }
 
 std::vector<int> true_classes(const Scene& scene, const Rendering& rendering) {

@@ -7,10 +7,11 @@
 
 #include "clipself/formats/image.h"
 #include "clipself/scenes/world.h"
+#include "clipself/visualization/colours.h"
 
 namespace clipself::scenes {
 
-using Colour = std::array<std::uint8_t, 3>;
+using visualization::Colour;
 
 /// What is shown at a pixel: 0..things-1 a thing of the scene, things + k surface k.
 struct Rendering {

@@ -1,48 +1,12 @@
-// Drawing for people: letters land where they should, and maps say what the features say.
+// Pictures of scenes: maps say what the features say.
 #include "clipself/scenes/picture.h"
 
 #include <gtest/gtest.h>
 
-#include "clipself/scenes/canvas.h"
 #include "clipself/scenes/contrastive.h"
 
 namespace clipself::scenes {
 namespace {
-
-int dark_pixels(const formats::Image& image, int x0, int x1) {
-  int count = 0;
-  for (int y = 0; y < image.height; ++y)
-    for (int x = x0; x < x1; ++x) count += image.row(y)[3 * x] < 100 ? 1 : 0;
-  return count;
-}
-
-TEST(Canvas, EveryCharacterHasAGlyphOfTheFontsHeight) {
-  for (const Font* font : {&text_font(), &title_font()}) {
-    ASSERT_EQ(font->glyphs.size(), 95U);
-    for (const Glyph& glyph : font->glyphs)
-      EXPECT_EQ(glyph.coverage.size(), static_cast<std::size_t>(glyph.width * font->height));
-  }
-}
-
-TEST(Canvas, WritesInsideTheMeasuredWidthOnly) {
-  const std::string text = "red star";
-  const int width = Canvas::width_of(text, text_font());
-  Canvas canvas(width + 40, 30, {255, 255, 255});
-  canvas.write(text, 20, 5, text_font(), {0, 0, 0});
-  EXPECT_GT(dark_pixels(canvas.image(), 20, 20 + width), 60);
-  EXPECT_EQ(dark_pixels(canvas.image(), 0, 19) + dark_pixels(canvas.image(), 21 + width, width + 40), 0);
-}
-
-TEST(Canvas, CutsWhatLiesOutside) {
-  Canvas canvas(20, 20, {255, 255, 255});
-  canvas.write("outside", -30, -5, title_font(), {0, 0, 0}, true);
-  canvas.fill(10, 10, 500, 500, {0, 0, 0});
-  EXPECT_EQ(canvas.image().pixels.size(), 20U * 20U * 3U);
-  EXPECT_EQ(canvas.image().row(15)[3 * 15], 0);
-  Canvas empty(20, 20, {255, 255, 255});
-  empty.write("outside", 21, 5, title_font(), {0, 0, 0}, true);
-  EXPECT_EQ(dark_pixels(empty.image(), 0, 20), 0);
-}
 
 TEST(Picture, DenseClassesPickTheNearestEmbeddingOfEachPatch) {
   torch::manual_seed(2);

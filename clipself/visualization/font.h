@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-namespace clipself::scenes {
+namespace clipself::visualization {
 
 struct Glyph {
   int width = 0;                       ///< pixels, also how far the pen moves
@@ -13,9 +13,12 @@ struct Glyph {
 struct Font {
   int height = 0;
   std::vector<Glyph> glyphs;  ///< characters 32 to 126
+  int scale = 1;              ///< how many times larger than drawn
 };
 
 const Font& text_font();   ///< for labels, 13 pixels
 const Font& title_font();  ///< for headings, 19 pixels, bold
+/// `factor` (at least 1) times larger, with smooth edges; for pictures of many pixels.
+Font enlarged(const Font& font, int factor);
 
-}  // namespace clipself::scenes
+}  // namespace clipself::visualization

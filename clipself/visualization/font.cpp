@@ -1,10 +1,12 @@
 // The letters of DejaVu Sans (Bitstream Vera and DejaVu licences), drawn once at two sizes as 4-bit coverage:
 // hexadecimal digits row by row, where the letters g to z stand for 2 to 21 zeros.
-#include "clipself/scenes/font.h"
+#include "clipself/visualization/font.h"
 
+#include <algorithm>
 #include <array>
+#include <cmath>
 
-namespace clipself::scenes {
+namespace clipself::visualization {
 
 namespace {
 
@@ -274,7 +276,7 @@ constexpr Glyphs kTitle{.height = 19, .glyphs = {{
 // clang-format on
 
 Font unpack(const Glyphs& packed) {
-  Font font{.height = packed.height, .glyphs = {}};
+  Font font{.height = packed.height, .glyphs = {}, .scale = 1};
   for (const Packed& glyph : packed.glyphs) {
     Glyph out{.width = glyph.width, .coverage = {}};
     for (const char* c = glyph.coverage; *c != 0; ++c) {
@@ -301,4 +303,29 @@ const Font& title_font() {
   return font;
 }
 
-}  // namespace clipself::scenes
+Font enlarged(const Font& font, int factor) {
+  if (factor <= 1) return font;
+  Font large{.height = font.height * factor, .glyphs = {}, .scale = font.scale * factor};
+  for (const Glyph& glyph : font.glyphs) {
+    Glyph out{.width = glyph.width * factor, .coverage = {}};
+    const auto at = [&](int x, int y) -> double {
+      if (x < 0 || y < 0 || x >= glyph.width || y >= font.height) return 0;
+      return glyph.coverage[static_cast<std::size_t>(y * glyph.width + x)];
+    };
+    for (int row = 0; row < large.height; ++row)
+      for (int column = 0; column < out.width; ++column) {
+        const double x = (column + 0.5) / factor - 0.5, y = (row + 0.5) / factor - 0.5;
+        const int left = static_cast<int>(std::floor(x)), top = static_cast<int>(std::floor(y));
+        const double fx = x - left, fy = y - top;
+        const double upper = at(left, top) * (1 - fx) + at(left + 1, top) * fx;
+        const double lower = at(left, top + 1) * (1 - fx) + at(left + 1, top + 1) * fx;
+        const double value = upper * (1 - fy) + lower * fy;
+        // Steeper about the middle: the edge stays a pixel wide instead of `factor`.
+        out.coverage.push_back(static_cast<std::uint8_t>(std::clamp((value - 127.5) * factor + 127.5, 0.0, 255.0)));
+      }
+    large.glyphs.push_back(std::move(out));
+  }
+  return large;
+}
+
+}  // namespace clipself::visualization
