@@ -157,10 +157,6 @@ void check_steps(Case& c, Run& run, const datasets::Batch& batch, const nlohmann
 
 /// The case of a step, with the model in the folder `model_folder`.
 void check_clipself_step(Case& c, const std::string& model_folder) {
-  if (const auto why = not_buildable(c, model_folder + "/config.json"); !why.empty()) {
-    c.skip("(the whole case)", why);
-    return;
-  }
   const auto info = c.json("info.json");
   const auto where = c.file("info.json").string(), input = c.file("inputs.safetensors").string();
   const auto& hyper = member(info, "hyper", where);
