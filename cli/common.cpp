@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -18,6 +21,32 @@
 namespace clipself::cli {
 namespace fs = std::filesystem;
 
+namespace {
+
+CLI::Validator number_that(const char* what, bool (*fits)(double)) {
+  return {[=](std::string& text) {
+            double value = 0;
+            const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+            const bool number = error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+            return number && fits(value) ? std::string() : fmt::format("'{}' is not {}", text, what);
+          },
+          ""};
+}
+
+}  // namespace
+
+CLI::Validator not_negative() {
+  return number_that("a number of at least 0", [](double value) { return value >= 0; });
+}
+
+CLI::Validator above_zero() {
+  return number_that("a number above 0", [](double value) { return value > 0; });
+}
+
+CLI::Validator part_below_one() {
+  return number_that("a number from 0 up to, not including, 1", [](double value) { return value >= 0 && value < 1; });
+}
+
 at::ScalarType parse_precision(const std::string& name) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16" || name == "amp_bf16" || name == "amp_bfloat16") return at::kBFloat16;
@@ -30,23 +59,26 @@ at::ScalarType parse_precision(const std::string& name) {
 }
 
 at::Device parse_device(const std::string& name) {
-  if (name == "auto") return torch::cuda::is_available() ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
-  const bool known =
-      name == "cpu" || name == "cuda" ||
-      (name.starts_with("cuda:") && name.size() > 5 && name.find_first_not_of("0123456789", 5) == std::string::npos);
-  if (!known)
+  const int count = torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
+  if (name == "cpu" || (name == "auto" && count == 0)) return at::Device(at::kCPU);
+  if (name == "auto" || name == "cuda") {
+    if (count > 0) return at::Device(at::kCUDA, 0);
+  } else if (!name.starts_with("cuda:")) {
     throw Error(
         {.doing = "--device", .where = name, .found = "an unknown device", .expected = "auto, cpu, cuda or cuda:N"});
-  const at::Device device(name);
-  if (device.is_cuda() &&
-      (!torch::cuda::is_available() || device.index() >= static_cast<int>(torch::cuda::device_count()))) {
+  }
+  int index = 0;
+  const char* const first = name.data() + std::min<std::size_t>(5, name.size());
+  const char* const last = name.data() + name.size();
+  const auto [end, error] = std::from_chars(first, last, index);
+  if (count == 0 || error != std::errc() || end != last || index < 0 || index >= count) {
     throw Error({.doing = "--device",
                  .where = name,
-                 .found = c10::str(torch::cuda::device_count(), " CUDA devices"),
-                 .expected = "that device",
-                 .hint = "is this a CPU build of LibTorch?"});
+                 .found = fmt::format("{} CUDA devices", count),
+                 .expected = "one of them by its number",
+                 .hint = count == 0 ? "is this a CPU build of LibTorch?" : ""});
   }
-  return device;
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }
 
 void ModelFlags::add_to(CLI::App& app) {
@@ -62,7 +94,7 @@ void ModelFlags::add_to(CLI::App& app) {
   app.add_option("--threads", threads, "CPU threads for computing (0: one a core)")
       ->capture_default_str()
       ->check(CLI::Range(0, 4096));
-  app.add_option("--seed", seed, "Seed of everything random")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--seed", seed, "Seed of everything random")->capture_default_str()->check(not_negative());
 }
 
 std::shared_ptr<models::ClipModel> ModelFlags::load() const {
@@ -259,7 +291,7 @@ std::string settings_table(const std::vector<std::pair<std::string, std::string>
 std::string settings_json(const std::vector<std::pair<std::string, std::string>>& settings) {
   nlohmann::ordered_json out;
   for (const auto& [name, value] : settings) out[name] = value;
-  return out.dump();
+  return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);  // names may be any bytes
 }
 
 double peak_memory() {

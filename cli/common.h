@@ -13,6 +13,11 @@
 
 namespace clipself::cli {
 
+/// Checks of a flag's value: finite numbers in a range, said shortly when they are not.
+CLI::Validator not_negative();
+CLI::Validator above_zero();
+CLI::Validator part_below_one();  ///< [0, 1)
+
 /// "fp32" or "bf16" (and open_clip's names for it) as a type. Throws Error for anything else.
 at::ScalarType parse_precision(const std::string& name);
 /// "auto", "cpu", "cuda" or "cuda:1". Throws Error when there is no such device.

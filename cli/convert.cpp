@@ -62,7 +62,8 @@ void run(const ConvertFlags& flags) {
 }  // namespace
 
 void add_convert(CLI::App& app) {
-  auto* sub = app.add_subcommand("convert", "Write weights in another file format or type, names unchanged");
+  auto* sub = app.add_subcommand(
+      "convert", "Write weights in another file format or type; names stay, without a leading 'module.'");
   auto flags = std::make_shared<ConvertFlags>();
   sub->add_option("IN", flags->in, "A .pt, .pth or .safetensors file; a training checkpoint gives its averaged weights")
       ->required();

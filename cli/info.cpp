@@ -30,13 +30,22 @@ std::string shape_of(const at::Tensor& tensor) {
   return text + "]";
 }
 
-std::int64_t count_tensors(const Value& value) {
+// Names in a file may be any bytes; what is no UTF-8 is shown as such.
+std::string dump(const Json& value, int indent) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+// Containers may share one another, so that a few stand for billions: nobody needs to know more than this.
+constexpr std::int64_t kMostVisits = 1'000'000;
+
+std::int64_t count_tensors(const Value& value, std::int64_t& visits) {
+  if (++visits > kMostVisits) return 0;
   if (value.is(Value::Kind::kTensor)) return 1;
   std::int64_t count = 0;
   if (value.is(Value::Kind::kDict)) {
-    for (const auto& [key, item] : value.as_dict()) count += count_tensors(item);
+    for (const auto& [key, item] : value.as_dict()) count += count_tensors(item, visits);
   } else if (value.is(Value::Kind::kList) || value.is(Value::Kind::kTuple)) {
-    for (const auto& item : value.as_list()) count += count_tensors(item);
+    for (const auto& item : value.as_list()) count += count_tensors(item, visits);
   }
   return count;
 }
@@ -45,7 +54,8 @@ std::int64_t count_tensors(const Value& value) {
 void describe_values(const Value& value, const std::string& path, Json& out) {
   switch (value.kind()) {
     case Value::Kind::kDict: {
-      const auto tensors = count_tensors(value);
+      std::int64_t visits = 0;
+      const auto tensors = count_tensors(value, visits);
       if (!path.empty() && tensors > 0 && path.find('.') != std::string::npos) {
         out[path] = fmt::format("{} tensors", tensors);
         return;
@@ -100,8 +110,8 @@ Json describe_tensors(const TensorDict& tensors, bool list) {
 }
 
 Json describe_annotations(const std::filesystem::path& path) {
-  // A panoptic file keeps its segments inside its annotations; which of the two a JSON is shows when it is read.
-  try {
+  // A panoptic file keeps its segments inside its annotations.
+  if (MappedFile(path).text().find("\"segments_info\"") != std::string_view::npos) {
     const auto index = datasets::read_coco_panoptic(path);
     std::int64_t things = 0;
     for (const auto& category : index.categories) things += category.is_thing ? 1 : 0;
@@ -110,14 +120,13 @@ Json describe_annotations(const std::filesystem::path& path) {
             {"segments", index.annotation_count()},
             {"categories", index.categories.size()},
             {"thing categories", things}};
-  } catch (const Error&) {
-    const auto index = datasets::read_coco(path);
-    return {{"format", "COCO or LVIS annotations"},
-            {"images", index.images.size()},
-            {"annotations", index.annotation_count()},
-            {"categories", index.categories.size()},
-            {"first image", index.images.front().file_name}};
   }
+  const auto index = datasets::read_coco(path);
+  return {{"format", "COCO or LVIS annotations"},
+          {"images", index.images.size()},
+          {"annotations", index.annotation_count()},
+          {"categories", index.categories.size()},
+          {"first image", index.images.front().file_name}};
 }
 
 Json describe(const std::filesystem::path& path, bool list) {
@@ -166,7 +175,7 @@ void print(const Json& value, int indent) {
       fmt::print("{:{}}{}\n", "", indent, key + ":");
       print(item, indent + 2);
     } else {
-      fmt::print("{:{}}{:<18} {}\n", "", indent, key, item.is_string() ? item.get<std::string>() : item.dump());
+      fmt::print("{:{}}{:<18} {}\n", "", indent, key, item.is_string() ? item.get<std::string>() : dump(item, -1));
     }
   }
 }
@@ -187,7 +196,7 @@ void add_info(CLI::App& app) {
     require_file(flags->file, "clipself info");
     const auto description = describe(flags->file, flags->tensors);
     if (flags->json) {
-      fmt::print("{}\n", description.dump(2));
+      fmt::print("{}\n", dump(description, 2));
       return;
     }
     print(description, 0);

@@ -41,6 +41,10 @@ int main(int argc, char** argv) {
     auto arguments = cli::expand_config(app, {argv + 1, argv + argc});
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
     app.parse(arguments);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+      print_error("writing the result: the output could not be written (hint: is the disk full?)");
+      return 1;
+    }
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version

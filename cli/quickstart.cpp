@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/common.h"
 #include "clipself/base/file.h"
 #include "clipself/base/progress.h"
 #include "clipself/scenes/picture.h"
@@ -188,7 +189,7 @@ void add_quickstart(CLI::App& app) {
   command->add_option("--out", flags->out, "Folder for the scenes, models, figures and the picture")
       ->capture_default_str();
   command->add_option("--seed", flags->seed, "Seed of the scenes and of training")
-      ->check(CLI::NonNegativeNumber)
+      ->check(not_negative())
       ->capture_default_str();
   command->add_option("--steps", flags->steps, "Steps of each refinement, 8 scenes each")
       ->check(CLI::Range(1, 100000))
@@ -197,7 +198,7 @@ void add_quickstart(CLI::App& app) {
       ->check(CLI::Range(1, 90000))
       ->capture_default_str();
   command->add_option("--lr", flags->lr, "Learning rate of the refinements")
-      ->check(CLI::PositiveNumber)
+      ->check(above_zero())
       ->capture_default_str();
   command->add_option("--threads", flags->threads, "Processor threads (0: all)")->check(CLI::Range(0, 1024));
   command->add_option("--checkpoint", flags->checkpoint,

@@ -20,10 +20,10 @@ void TrainFlags::add_to(CLI::App& app) {
       ->check(CLI::Range(1, 4096));
   app.add_option("--min-size", min_size, "Proposals of less than this squared, in pixels, are left out")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--max-size", max_size, "Proposals of more than this squared, in pixels, are left out")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--crop-scale", crop_scale,
                  "The teacher's crop is the region enlarged by this (0: 1 for a grid, 1.5 for boxes)")
       ->capture_default_str()
@@ -33,33 +33,34 @@ void TrainFlags::add_to(CLI::App& app) {
       ->check(part);
   app.add_flag("--exif-orientation", exif_orientation,
                "Turn photos as their EXIF tag says (the Python original does not)");
-  app.add_option("--max-unreadable", max_unreadable, "Stop when more than this part of the images cannot be read")
+  app.add_option("--max-unreadable", max_unreadable,
+                 "Stop when more than this part of the images (and more than 10, unless 0) cannot be read")
       ->capture_default_str()
       ->check(part);
   app.add_option("--batch-size", batch_size, "Images a batch")->capture_default_str()->check(positive);
   app.add_option("--accum-freq", accum_freq, "Batches a step")->capture_default_str()->check(positive);
   app.add_option("--epochs", epochs, "Passes over the images")->capture_default_str()->check(positive);
-  app.add_option("--lr", lr, "Highest learning rate")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--wd", wd, "Weight decay of matrices")->capture_default_str()->check(CLI::NonNegativeNumber);
-  app.add_option("--beta1", beta1, "AdamW beta 1")->capture_default_str()->check(part);
-  app.add_option("--beta2", beta2, "AdamW beta 2")->capture_default_str()->check(part);
-  app.add_option("--eps", eps, "AdamW epsilon")->capture_default_str()->check(CLI::PositiveNumber);
-  app.add_option("--warmup", warmup, "Steps of linear warm-up")->capture_default_str()->check(CLI::NonNegativeNumber);
+  app.add_option("--lr", lr, "Highest learning rate")->capture_default_str()->check(above_zero());
+  app.add_option("--wd", wd, "Weight decay of matrices")->capture_default_str()->check(not_negative());
+  app.add_option("--beta1", beta1, "AdamW beta 1")->capture_default_str()->check(part_below_one());
+  app.add_option("--beta2", beta2, "AdamW beta 2")->capture_default_str()->check(part_below_one());
+  app.add_option("--eps", eps, "AdamW epsilon")->capture_default_str()->check(above_zero());
+  app.add_option("--warmup", warmup, "Steps of linear warm-up")->capture_default_str()->check(not_negative());
   app.add_option("--lr-scheduler", lr_scheduler, "cosine, const or const-cooldown")
       ->capture_default_str()
       ->check(CLI::IsMember({"cosine", "const", "const-cooldown"}));
   app.add_option("--epochs-cooldown", epochs_cooldown, "const-cooldown: the last epochs, in which the rate falls")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--lr-cooldown-power", lr_cooldown_power, "const-cooldown: power of the fall (1: linear)")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(above_zero());
   app.add_option("--lr-cooldown-end", lr_cooldown_end, "const-cooldown: the last rate")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--grad-clip-norm", grad_clip_norm, "Largest joint norm of the gradients (0: no limit)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--lock-image-unlocked-groups", unlocked_groups,
                  "Train this many of the last blocks (0: none; the Python original takes 0 as all)")
       ->capture_default_str()
@@ -80,7 +81,7 @@ void TrainFlags::add_to(CLI::App& app) {
   app.add_option("--save-every-n-steps", save_every_steps,
                  "Also save step_N.pt every so many steps, in place of the one before (0: never)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--log-every-n-steps", log_every, "A log line every so many steps")
       ->capture_default_str()
       ->check(positive);

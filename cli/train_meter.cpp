@@ -13,8 +13,10 @@ namespace clipself::cli {
 namespace {
 
 // The lines of `file` that tell of what happened before `step`.
-std::string lines_before(const std::filesystem::path& file, std::int64_t step) {
-  if (!std::filesystem::exists(file)) return {};
+// `evaluated` gets the steps after which it tells of an evaluation.
+std::string lines_before(const std::filesystem::path& file, std::int64_t step, std::set<std::int64_t>& evaluated) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) return {};
   std::ifstream in(file);
   std::string kept, line;
   while (std::getline(in, line)) {
@@ -22,7 +24,9 @@ std::string lines_before(const std::filesystem::path& file, std::int64_t step) {
     if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
     const bool evaluation = entry.contains("zero_shot");
     const auto at = entry["step"].get<std::int64_t>();
-    if (evaluation ? at <= step : at < step) kept += line + "\n";
+    if (evaluation ? at > step : at >= step) continue;
+    kept += line + "\n";
+    if (evaluation) evaluated.insert(at);
   }
   return kept;
 }
@@ -37,7 +41,7 @@ TrainMeter::TrainMeter(const std::filesystem::path& metrics_file, formats::Tenso
       total_steps_(total_steps),
       first_step_(first_step),
       log_every_(log_every) {
-  write_text(file_, lines_before(file_, first_step));
+  write_text(file_, lines_before(file_, first_step, evaluated_));
   metrics_.open(file_, std::ios::app);
   if (!metrics_) throw Error({.doing = "opening", .where = file_.string(), .found = "no permission to write"});
 }
@@ -87,6 +91,7 @@ void TrainMeter::evaluation(std::int64_t epochs_done, std::int64_t steps_done,
                             const std::map<std::string, double>& metrics) {
   nlohmann::ordered_json entry = {{"step", steps_done}, {"epoch", epochs_done}, {"zero_shot", metrics}};
   write(entry.dump());
+  evaluated_.insert(steps_done);
   for (const auto& [name, value] : metrics) tensorboard_.scalar("zero_shot/" + name, value, steps_done);
 }
 

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "clipself/base/progress.h"
@@ -22,6 +23,8 @@ class TrainMeter {
              std::int64_t total_steps, std::int64_t first_step, int log_every);
 
   void step(const training::StepReport& report);
+  /// Whether the metrics file tells of an evaluation after so many steps.
+  bool evaluated(std::int64_t steps_done) const { return evaluated_.contains(steps_done); }
   void evaluation(std::int64_t epochs_done, std::int64_t steps_done, const std::map<std::string, double>& metrics);
   /// Takes the progress bar off the terminal until the next step.
   void clear() { bar_.clear(); }
@@ -30,6 +33,7 @@ class TrainMeter {
   void write(const std::string& line);
 
   std::filesystem::path file_;
+  std::set<std::int64_t> evaluated_;
   std::ofstream metrics_;
   formats::TensorBoardWriter& tensorboard_;
   Progress bar_;

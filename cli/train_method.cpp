@@ -60,14 +60,14 @@ void MethodFlags::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"v1", "v2"}));
   app.add_option("--cosine-weight", cosine_weight, "clipself: weight of its loss")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--contrast-weight", contrast_weight, "regionclip: weight of its loss")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--retain-weight", retain_weight,
                  "Weight of a term that keeps the embeddings of whole images as they were (0: none)")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(not_negative());
   app.add_option("--num-sample-cats", num_sample_classes,
                  "regionclip: a step looks at this many nouns, those of its boxes and others drawn")
       ->capture_default_str()

@@ -3,6 +3,7 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -90,7 +91,8 @@ void TrainRun::check_flags() {
 }
 
 void TrainRun::open_data() {
-  const bool folder = fs::is_directory(flags_.train_data);
+  std::error_code ignored;
+  const bool folder = fs::is_directory(flags_.train_data, ignored);
   if (!folder) {
     require_file(flags_.train_data, "--train-data");
     require_folder(flags_.train_image_root, "--train-image-root");
@@ -182,10 +184,16 @@ void TrainRun::open_folder() {
         fmt::format("{:%Y_%m_%d-%H_%M_%S}-model_{}-lr_{}-b_{}-p_{}", now, fs::path(flags_.model.model).stem().string(),
                     flags_.lr, flags_.batch_size, flags_.model.precision);
   }
-  folder_ = fs::path(flags_.logs) / flags_.name;
+  // A name may come from a checkpoint: it must not lead anywhere else.
+  const fs::path name(flags_.name);
+  if (name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end()) {
+    throw Error({.doing = "--name", .where = flags_.name, .found = "a path out of --logs", .expected = "a plain name"});
+  }
+  folder_ = fs::path(flags_.logs) / name;
   checkpoints_ = folder_ / "checkpoints";
   if (flags_.resume == "latest") resumed_ = training::read_checkpoint(training::latest_checkpoint(checkpoints_));
-  if (!resumed_ && fs::exists(folder_ / "out.log")) {
+  // A folder without checkpoints is of a run that failed at its start: nothing is lost by taking it.
+  if (!(resumed_ && resumed_->name == flags_.name) && training::has_checkpoint(checkpoints_)) {
     throw Error({.doing = "--name",
                  .where = flags_.name,
                  .found = "an experiment of that name in " + flags_.logs,
@@ -208,9 +216,19 @@ void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
                  .found = "a run that began from other weights or trained other layers",
                  .expected = "the same --model, --pretrained, --seed and --lock-image-unlocked-groups"});
   }
+  if (checkpoint.data_fingerprint != dataset_->fingerprint()) {
+    throw Error({.doing = "--resume",
+                 .where = checkpoint.name,
+                 .found = "a run on other images (" + checkpoint.data_fingerprint + ")",
+                 .expected = "the same images in the same order (here " + dataset_->fingerprint() + ")"});
+  }
+  const auto before = nlohmann::json::parse(checkpoint.settings, nullptr, /*allow_exceptions=*/false);
+  const auto same = [](const std::string& a, const std::string& b) {
+    const auto x = nlohmann::json::parse(a, nullptr, false), y = nlohmann::json::parse(b, nullptr, false);
+    return a == b || (x.is_number() && y.is_number() && x.get<double>() == y.get<double>());  // "1e-5", "1e-05"
+  };
   for (const auto& [name, value] : settings_) {
-    static const std::set<std::string> kFree = {"epochs",
-                                                "logs",
+    static const std::set<std::string> kFree = {"logs",
                                                 "name",
                                                 "resume",
                                                 "workers",
@@ -220,11 +238,16 @@ void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
                                                 "save-every-n-steps",
                                                 "zeroshot-frequency",
                                                 "device"};
-    const auto before = nlohmann::json::parse(checkpoint.settings, nullptr, false);
-    if (!kFree.contains(name) && before.contains(name) && before[name] != value) {
-      spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name,
-                   before[name].get<std::string>(), value);
+    if (kFree.contains(name) || !before.is_object() || !before.contains(name) || !before[name].is_string()) continue;
+    const auto was = before[name].get<std::string>();
+    if (same(was, value)) continue;
+    if (name == "batch-size" || name == "accum-freq") {
+      throw Error({.doing = "--" + name,
+                   .where = value,
+                   .found = "a run that began with " + was,
+                   .expected = "the same: where it stands is counted in its batches"});
     }
+    spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name, was, value);
   }
   const at::NoGradGuard no_grad;
   for (auto& [name, parameter] : student_->trainable()) {
@@ -236,6 +259,10 @@ void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
   }
   optimizer_->load_state_dict(checkpoint.optimizer);
   trainer_->resume(checkpoint.position);
+  // The file it goes on from is replaced by the next of its kind.
+  const auto last = checkpoints_ / fmt::format("step_{}.pt", checkpoint.position.step);
+  std::error_code ignored;
+  if (fs::exists(last, ignored)) last_step_file_ = last;
 }
 
 double TrainRun::estimated_memory() const {
@@ -285,9 +312,9 @@ void TrainRun::run() {
     if (resumed_) {
       const auto& at = trainer_->position();
       spdlog::info("resumed at step {} (epoch {}, batch {})", at.step, at.epoch, at.batch);
-    } else {
-      evaluate(0);
     }
+    // Before the first step; also what an interrupted evaluation left undone.
+    if (const auto& at = trainer_->position(); at.batch == 0 && !meter_->evaluated(at.step)) evaluate(at.epoch);
     training::Trainer::Hooks hooks;
     hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
     hooks.on_epoch = [this](std::int64_t done) { on_epoch(done); };
@@ -372,6 +399,7 @@ void TrainRun::save(const fs::path& file) {
   for (const auto& [name, parameter] : student_->trainable()) checkpoint.parameters.insert(name, parameter.detach());
   checkpoint.optimizer = optimizer_->state_dict(trainer_->next_lr());
   checkpoint.start_fingerprint = training::fingerprint(start_);
+  checkpoint.data_fingerprint = dataset_->fingerprint();
   checkpoint.settings = settings_json(settings_);
   training::write_checkpoint(file, checkpoint);
   spdlog::info("saved {}", file.string());
@@ -382,7 +410,8 @@ void TrainRun::save_step() {
   const auto file = checkpoints_ / fmt::format("step_{}.pt", trainer_->position().step);
   save(file);
   // The one before has served its purpose only now that this one is safe on disk.
-  if (!last_step_file_.empty() && last_step_file_ != file) fs::remove(last_step_file_);
+  std::error_code ignored;
+  if (!last_step_file_.empty() && last_step_file_ != file) fs::remove(last_step_file_, ignored);
   last_step_file_ = file;
 }
 

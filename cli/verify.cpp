@@ -163,6 +163,12 @@ void verify(const Options& options) {
     fmt::print("{}", json_report(found.cases, found.unknown));
   else
     fmt::print("\n{}", summary(found.cases, found.unknown));
+  if (found.cases.empty())
+    throw Error({.doing = "looking for reference cases",
+                 .where = options.folder.string(),
+                 .found = "none of a kind this program knows",
+                 .expected = "folders named after a kind",
+                 .hint = "the kinds are listed by 'clipself verify --help'"});
   const auto totals = count(found.cases);
   if (totals.failed > 0) throw ExitCode{1};
   if (totals.unreadable > 0) throw ExitCode{2};

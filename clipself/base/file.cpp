@@ -61,7 +61,7 @@ AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) throw Error({.doing = "creating folder", .where = folder.string(), .found = error.message()});
-  if (fs::is_directory(path_)) {
+  if (fs::is_directory(path_, error)) {
     throw Error({.doing = "writing file",
                  .where = path_.string(),
                  .found = "a folder of that name",

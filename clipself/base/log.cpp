@@ -1,16 +1,38 @@
 #include "clipself/base/log.h"
 
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
+
+#include <memory>
+#include <string_view>
 
 #include "clipself/base/error.h"
 
 namespace clipself {
 
+namespace {
+
+/// "warning: " or "error: " before what is not just information.
+class LevelWord : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    const std::string_view word = message.level >= spdlog::level::err    ? "error: "
+                                  : message.level == spdlog::level::warn ? "warning: "
+                                                                         : "";
+    out.append(word.data(), word.data() + word.size());
+  }
+  std::unique_ptr<spdlog::custom_flag_formatter> clone() const override { return std::make_unique<LevelWord>(); }
+};
+
+}  // namespace
+
 void start_logging() {
   auto console = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
   auto logger = std::make_shared<spdlog::logger>("clipself", std::move(console));
-  logger->set_pattern("[%H:%M:%S] %^%v%$");
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<LevelWord>('*').set_pattern("[%H:%M:%S] %^%*%v%$");
+  logger->set_formatter(std::move(formatter));
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
 }

@@ -1,5 +1,7 @@
 #include "clipself/datasets/dataset.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -143,6 +145,16 @@ DistillDataset::DistillDataset(AnnotationIndex index, std::filesystem::path imag
     chosen_.resize(std::max<std::size_t>(kept, 1));
     std::sort(chosen_.begin(), chosen_.end());
   }
+}
+
+std::string DistillDataset::fingerprint() const {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
+  const auto add = [&hash](const std::string& text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  };
+  for (const std::size_t position : chosen_)
+    add(fmt::format("{}:{}\n", index_.images[position].file_name, index_.annotations_of(position).size()));
+  return fmt::format("{} images, {:016x}", chosen_.size(), hash);
 }
 
 std::int64_t DistillDataset::size() const {

@@ -147,8 +147,8 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) : 
           "enough for one batch of " + std::to_string(options.batch_size) + " on each of " +
               std::to_string(options.world_size) + " processes");
   constexpr double kAlwaysAllowed = 10;
-  state.limit =
-      static_cast<std::int64_t>(std::max(kAlwaysAllowed, options.max_unreadable * static_cast<double>(state.size)));
+  const double part = options.max_unreadable * static_cast<double>(state.size);
+  state.limit = options.max_unreadable > 0 ? static_cast<std::int64_t>(std::max(kAlwaysAllowed, part)) : 0;
   if (options.workers > 0) state.pool = std::make_unique<ThreadPool>(options.workers);
   start_epoch(0);
 }

@@ -20,7 +20,7 @@ struct LoaderOptions {
   bool drop_last = true;
   int rank = 0;  ///< this process takes every world_size-th sample of the epoch's order
   int world_size = 1;
-  double max_unreadable = 0.01;  ///< part of the data set (at least 10 images) after which the run stops with an Error
+  double max_unreadable = 0.01;  ///< part of the data set (at least 10 images, but 0 is 0) after which the run stops
 };
 
 /// Walks an epoch in an order drawn from (seed, epoch). An unreadable image is named in the log once, counted, and

@@ -61,8 +61,9 @@ at::Tensor retain_loss(models::ClipModel& student, models::ClipModel& original, 
 }
 
 std::vector<int> multiscale_sizes(int image_size, int patch_size) {
-  if (image_size == 1024) return {320, 640, 896, 1024};
-  if (image_size == 896) return {336, 448, 672, 896};
+  // The published sizes are multiples of 64 and of 112 pixels: whole patches for the published models.
+  if (image_size == 1024 && 64 % patch_size == 0) return {320, 640, 896, 1024};
+  if (image_size == 896 && 112 % patch_size == 0) return {336, 448, 672, 896};
   std::vector<int> sizes;
   for (const double part : {0.3125, 0.625, 0.875, 1.0}) {
     const int patches = std::max(1, static_cast<int>(std::lround(image_size * part / patch_size)));

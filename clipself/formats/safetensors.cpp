@@ -175,7 +175,15 @@ void write_safetensors(const std::filesystem::path& path, const TensorDict& tens
         {"dtype", row->safetensors}, {"shape", item.tensor->sizes().vec()}, {"data_offsets", {at, end}}};
     at = end;
   }
-  std::string text = header.dump();
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const nlohmann::ordered_json::exception&) {
+    throw Error({.doing = "writing",
+                 .where = path.string(),
+                 .found = "a tensor name that is no UTF-8",
+                 .expected = "names that JSON can hold"});
+  }
   text.append((kAlignment - (8 + text.size()) % kAlignment) % kAlignment, ' ');
   std::string size;
   store(size, static_cast<std::uint64_t>(text.size()));

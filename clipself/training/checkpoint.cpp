@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "clipself/base/error.h"
@@ -28,6 +29,11 @@ TensorDict to_tensors(const Value& value) {
   return tensors;
 }
 
+// Files being written begin with a dot.
+bool is_checkpoint(const fs::directory_entry& entry) {
+  return entry.path().extension() == ".pt" && !entry.path().filename().string().starts_with(".");
+}
+
 const Value& need(const Value& parent, const char* key, const fs::path& path) {
   const auto* found = parent.find(key);
   if (found == nullptr) {
@@ -52,6 +58,7 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
                                             {"clipself", Value::dict({{"step", at.step},
                                                                       {"batch", at.batch},
                                                                       {"parameters", to_value(checkpoint.parameters)},
+                                                                      {"data", checkpoint.data_fingerprint},
                                                                       {"start", checkpoint.start_fingerprint},
                                                                       {"settings", checkpoint.settings}})}}));
 }
@@ -67,9 +74,16 @@ Checkpoint read_checkpoint(const fs::path& path) {
   checkpoint.state_dict = to_tensors(need(root, "state_dict", path));
   checkpoint.parameters = to_tensors(need(ours, "parameters", path));
   checkpoint.optimizer = need(root, "optimizer", path);
+  checkpoint.data_fingerprint = need(ours, "data", path).as_string();
   checkpoint.start_fingerprint = need(ours, "start", path).as_string();
   checkpoint.settings = need(ours, "settings", path).as_string();
   return checkpoint;
+}
+
+bool has_checkpoint(const fs::path& folder) {
+  std::error_code error;
+  const fs::directory_iterator entries(folder, error);
+  return !error && std::any_of(begin(entries), end(entries), is_checkpoint);
 }
 
 fs::path latest_checkpoint(const fs::path& folder) {
@@ -77,7 +91,7 @@ fs::path latest_checkpoint(const fs::path& folder) {
   std::int64_t most = -1;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().extension() != ".pt" || entry.path().filename().string().starts_with(".")) continue;
+    if (!is_checkpoint(entry)) continue;
     const auto root = formats::read_torch_archive(entry.path());
     const auto* ours = root.find("clipself");
     const auto* step = ours == nullptr ? nullptr : ours->find("step");

@@ -12,13 +12,14 @@ namespace clipself::training {
 
 /// In the file: {"epoch", "name", "state_dict", "optimizer"} as the Python original writes and reads them, and
 /// "clipself":
-/// {"step", "batch", "parameters", "start", "settings"}.
+/// {"step", "batch", "parameters", "data", "start", "settings"}.
 struct Checkpoint {
   Position position;
   std::string name;                ///< of the experiment
   formats::TensorDict state_dict;  ///< the weights to use: for CLIPSelf those averaged with the teacher's
   formats::TensorDict parameters;  ///< the trained parameters themselves, from which a run goes on
   formats::Value optimizer;        ///< AdamW::state_dict
+  std::string data_fingerprint;    ///< of the data set: its size and its images' names in order
   std::string start_fingerprint;   ///< of the weights training began with
   std::string settings;            ///< the run's settings as JSON, for people and for checks on resuming
 };
@@ -30,6 +31,9 @@ Checkpoint read_checkpoint(const std::filesystem::path& path);
 
 /// The checkpoint in `folder` with the most steps; throws Error when there is none.
 std::filesystem::path latest_checkpoint(const std::filesystem::path& folder);
+
+/// Whether `folder` holds any.
+bool has_checkpoint(const std::filesystem::path& folder);
 
 /// 64-bit hash (FNV-1a by words) over names, shapes and bytes, as hexadecimal digits.
 std::string fingerprint(const formats::TensorDict& tensors);

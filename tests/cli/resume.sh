@@ -47,6 +47,8 @@ accepted 'going on' "${settings[@]}" --name stopped --resume latest
 same stopped
 
 interrupt killed KILL 25 --save-every-n-steps 4
+checks=$((checks + 1))
+((status == 137)) || failed killed "exit code $status instead of 137 after SIGKILL"
 accepted 'going on after kill -9' "${settings[@]}" --name killed --resume latest
 same killed
 

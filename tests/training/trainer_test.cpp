@@ -100,6 +100,7 @@ TEST(Trainer, GoesOnFromACheckpointWithTheSameLosses) {
       checkpoint.parameters = checkpoint.state_dict;
       checkpoint.optimizer = first.optimizer.state_dict(0.01);
       checkpoint.start_fingerprint = "0";
+      checkpoint.data_fingerprint = "2 images, 0";
       checkpoint.settings = "{}";
       write_checkpoint(file, checkpoint);
     }
