@@ -18,10 +18,20 @@ namespace verify {
 
 const std::map<std::string, Runner>& kinds() {
   static const std::map<std::string, Runner> table{
-      {"adamw_only", verify_adamw},      {"checkpoints", verify_checkpoints}, {"clipself_step", verify_clipself_step},
-      {"datasets", verify_datasets},     {"eva_b_like", verify_eva},          {"eva_l_like", verify_eva},
-      {"evaluation", verify_evaluation}, {"load_resize", verify_load_resize}, {"lr_schedules", verify_schedules},
-      {"main_run", verify_main_run},     {"preprocess", verify_preprocess},   {"trainable", verify_trainable},
+      {"adamw_only", verify_adamw},
+      {"checkpoints", verify_checkpoints},
+      {"clipself_step", verify_clipself_step},
+      {"datasets", verify_datasets},
+      {"eva_b_like", verify_eva},
+      {"eva_l_like", verify_eva},
+      {"evaluation", verify_evaluation},
+      {"load_resize", verify_load_resize},
+      {"lr_schedules", verify_schedules},
+      {"main_run", verify_main_run},
+      {"preprocess", verify_preprocess},
+      {"trainable", verify_trainable},
+      {"tokenizer", verify_tokenizer},
+      {"text_embeddings", verify_text_embeddings},
   };
   return table;
 }
@@ -114,6 +124,7 @@ void run(Case& c) {
 struct Options {
   fs::path folder;
   std::vector<std::string> only;
+  fs::path vocabulary;
   bool json = false;
   bool verbose = false;
 };
@@ -137,6 +148,7 @@ void verify(const Options& options) {
   for (const auto& c : found.cases) width = std::max(width, c.label().size());
   if (!options.json) fmt::print("{}", table_header(width));
   for (auto& c : found.cases) {
+    c.vocabulary = options.vocabulary;
     run(c);
     if (!options.json) {
       fmt::print("{}", table_rows(c, width, options.verbose));
@@ -168,6 +180,8 @@ void add_verify(CLI::App& app) {
         return verify::kinds().contains(kind) ? std::string() : "unknown kind '" + kind + "'";
       })
       ->type_name("KIND");
+  command->add_option("--vocabulary", options->vocabulary,
+                      "Vocabulary of text cases (default: one in a folder above the case, or in 'data' there)");
   command->add_flag("--json", options->json, "Print a JSON document with every comparison");
   command->add_flag("--verbose", options->verbose, "List every tensor instead of the worst of a group");
   command->footer(

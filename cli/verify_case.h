@@ -109,6 +109,7 @@ class Case {
   const std::vector<Comparison>& comparisons() const { return comparisons_; }
   const std::vector<std::string>& unreadable() const { return unreadable_; }
   double seconds = 0;
+  std::filesystem::path vocabulary;  ///< of text cases; empty: to be looked for
 
  private:
   struct Share {

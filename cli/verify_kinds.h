@@ -28,6 +28,9 @@ void verify_preprocess(Case& c);
 void verify_datasets(Case& c);
 // verify_evaluation.cpp
 void verify_evaluation(Case& c);
+// Text (verify_text.cpp).
+void verify_tokenizer(Case& c);
+void verify_text_embeddings(Case& c);
 // verify_checkpoints.cpp
 void verify_checkpoints(Case& c);
 

@@ -9,7 +9,9 @@ find_package(nlohmann_json REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(spdlog REQUIRED)
 find_package(fmt REQUIRED)
+find_package(ICU REQUIRED COMPONENTS uc)  # Unicode
 find_library(MD_LIBRARY md REQUIRED)  # SHA-256
+find_library(SENTENCEPIECE_LIBRARY sentencepiece REQUIRED)
 
 # LibTorch ships headers of its own fmt, of another version than the library we link. A folder that holds
 # nothing but the system's fmt, searched first, keeps header and library together.

@@ -18,6 +18,7 @@ namespace clipself::formats {
 namespace {
 
 constexpr std::string_view kMagic = "\x93NUMPY";
+constexpr std::string_view kNoteMagic = "CLIPSELF";
 constexpr std::size_t kAlignment = 64;
 
 struct Header {
@@ -30,7 +31,7 @@ class Reader {
  public:
   explicit Reader(const std::filesystem::path& path) : file_(path) {}
 
-  at::Tensor run() {
+  NotedArray run() {
     const std::string_view text = file_.text();
     if (text.size() < 10 || !text.starts_with(kMagic)) {
       fail(fmt::format("{} bytes without NumPy's magic string", text.size()), "a .npy file");
@@ -124,7 +125,16 @@ class Reader {
     return sizes;
   }
 
-  at::Tensor array(std::span<std::byte> data) const {
+  /// The note behind the array's data, which must end with the file.
+  std::string note(std::span<const std::byte> rest) const {
+    const auto text = std::string_view(reinterpret_cast<const char*>(rest.data()), rest.size());
+    const std::size_t head = kNoteMagic.size() + sizeof(std::uint64_t);
+    if (text.size() < head || load<std::uint64_t>(rest, kNoteMagic.size()) != text.size() - head)
+      fail("a note of another length behind the array", {}, "was the file cut off?");
+    return std::string(text.substr(head));
+  }
+
+  NotedArray array(std::span<std::byte> data) const {
     std::string_view type = header_.descr;
     const char order = type.front();
     if (std::string_view("<>|=").find(order) != std::string_view::npos) type.remove_prefix(1);
@@ -146,6 +156,12 @@ class Reader {
     const std::string text = fmt::format("an array of shape ({})", fmt::join(shape, ", "));
     if (!span || *span > (std::uint64_t{1} << 62)) fail(text);
     const std::uint64_t bytes = empty ? 0 : *span;
+    std::string following;
+    if (bytes < data.size() && std::string_view(reinterpret_cast<const char*>(data.data()) + bytes, data.size() - bytes)
+                                   .starts_with(kNoteMagic)) {
+      following = note(data.subspan(bytes));
+      data = data.first(bytes);
+    }
     if (bytes != data.size()) {
       fail(fmt::format("{} bytes of data for {}", data.size(), text), fmt::format("{}", bytes),
            "was the file cut off?");
@@ -162,7 +178,7 @@ class Reader {
       for (std::size_t i = 0; i < axes.size(); ++i) axes[i] = static_cast<std::int64_t>(axes.size() - 1 - i);
       result = result.permute(axes).contiguous();
     }
-    return result;
+    return {result, following};
   }
 
   MappedFile file_;
@@ -173,10 +189,14 @@ class Reader {
 }  // namespace
 
 at::Tensor read_npy(const std::filesystem::path& path) {
+  return Reader(path).run().array;
+}
+
+NotedArray read_noted_npy(const std::filesystem::path& path) {
   return Reader(path).run();
 }
 
-void write_npy(const std::filesystem::path& path, const at::Tensor& array) {
+void write_npy(const std::filesystem::path& path, const at::Tensor& array, std::string_view note) {
   at::Tensor data = array.detach().resolve_conj().resolve_neg().cpu().contiguous();
   if (data.scalar_type() == at::kBFloat16) data = data.to(at::kFloat);
   const DtypeNames* row = dtype_names(data.scalar_type());
@@ -202,6 +222,11 @@ void write_npy(const std::filesystem::path& path, const at::Tensor& array) {
   AtomicFile file(path);
   file.write(head + header);
   file.write(std::span(static_cast<const std::byte*>(data.const_data_ptr()), data.nbytes()));
+  if (!note.empty()) {
+    std::string tail(kNoteMagic);
+    store(tail, static_cast<std::uint64_t>(note.size()));
+    file.write(tail.append(note));
+  }
   file.commit();
 }
 

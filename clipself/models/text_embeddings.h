@@ -20,21 +20,22 @@ struct ClassEmbeddings {
   std::string model;  ///< name of the model whose text tower made them
 };
 
-/// "single", "vild" (the original's 63) or "openai" (the 80 of ImageNet), or the lines of a file, each with "{}" for the name
-/// and optionally "{article}". Throws Error naming the known ones otherwise.
+/// "single", "vild" (the original's 63) or "openai" (the 80 of ImageNet), or the lines of a file, each with "{}" for
+/// the name and optionally "{article}". Throws Error naming the known ones otherwise.
 std::vector<std::string> prompt_templates(const std::string& name_or_file);
 
-/// The prompts of a class as the original makes them: "_" to a blank, "/" to " or ", lower case, trailing dots removed; "a" or
-/// "an" by the first letter of the raw name; "This is " before prompts that start with "a" or "the".
+/// The prompts of a class as the original makes them: "_" to a blank, "/" to " or ", lower case, trailing dots removed;
+/// "a" or "an" by the first letter of the raw name; "This is " before prompts that start with "a" or "the".
 std::vector<std::string> class_prompts(const std::string& name, std::span<const std::string> templates);
 
-/// Per class the mean of the prompts' unit features, again at unit length. Throws Error when the model has no text tower.
+/// Per class the mean of the prompts' unit features, again at unit length. Throws Error when the model has no text
+/// tower.
 ClassEmbeddings embed_classes(ClipModel& model, const Tokenizer& tokenizer, std::span<const std::string> names,
                               std::span<const std::string> templates,
                               const std::function<void(std::int64_t done, std::int64_t total)>& progress = {});
 
-/// .npy (names and model follow the array, where numpy does not look), .safetensors ("embeddings" and metadata) or .pt (a
-/// dictionary of names as F-ViT reads, "clipself" holding the rest), by the file's suffix. Atomically.
+/// .npy (names and model follow the array, where numpy does not look), .safetensors ("embeddings" and metadata) or .pt
+/// (a dictionary of names as F-ViT reads, "clipself" holding the rest), by the file's suffix. Atomically.
 void write_class_embeddings(const std::filesystem::path& path, const ClassEmbeddings& embeddings);
 /// The same three, told by content; of a .pt dictionary without order the names come in file order. Throws Error.
 ClassEmbeddings read_class_embeddings(const std::filesystem::path& path);

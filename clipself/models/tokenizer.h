@@ -25,14 +25,18 @@ class Tokenizer {
   virtual std::int64_t vocab_size() const = 0;
 };
 
-/// The vocabulary in `path`, its kind told by content: CLIP's bpe_simple_vocab_16e6.txt.gz (or the same unpacked), vocab.json
-/// or merges.txt (the other beside it), Hugging Face's tokenizer.json (model type BPE as CLIP uses it, or WordLevel), a
-/// SentencePiece .model. Throws Error when it is none of these or broken.
+/// The vocabulary in `path`, its kind told by content: CLIP's bpe_simple_vocab_16e6.txt.gz (or the same unpacked),
+/// vocab.json or merges.txt (the other beside it), Hugging Face's tokenizer.json (model type BPE as CLIP uses it, or
+/// WordLevel), a SentencePiece .model. Throws Error when it is none of these or broken.
 std::shared_ptr<const Tokenizer> read_tokenizer(const std::filesystem::path& path);
 
+/// tokenizer.json's text; `where` is for messages.
+std::shared_ptr<const Tokenizer> parse_tokenizer_json(std::string_view text, const std::string& where);
+
 /// The tokenizer of a model: `given` (a flag's value, may be empty), else a vocabulary beside `checkpoint`
-/// (bpe_simple_vocab_16e6.txt.gz, tokenizer.json, vocab.json + merges.txt, spiece.model, tokenizer.model). Throws Error saying
-/// where one comes from when there is none, and when its ids do not fit the model's text tower.
+/// (bpe_simple_vocab_16e6.txt.gz or .txt, spiece.model, tokenizer.model, tokenizer.json, vocab.json + merges.txt, in
+/// this order). Throws Error saying where one comes from when there is none, and when its ids do not fit the model's
+/// text tower.
 std::shared_ptr<const Tokenizer> find_tokenizer(const ClipConfig& config, const std::filesystem::path& given,
                                                 const std::filesystem::path& checkpoint);
 
