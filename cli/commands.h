@@ -9,6 +9,7 @@ void add_quickstart(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_verify(CLI::App& app);
+void add_embed_text(CLI::App& app);
 void add_info(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_bench(CLI::App& app);

@@ -21,8 +21,8 @@ struct EvalCommand {
 void run(EvalCommand& command) {
   command.data.prefix(command.data_root);
   const auto type = parse_precision(command.model.precision);
-  auto model = command.model.load();
-  const Evaluator evaluator(command.data, *model);
+  auto model = command.model.load(!command.data.classes.names.empty());
+  const Evaluator evaluator(command.data, command.model, *model);
   model->freeze(type);
   const StopRequest stop;
   spdlog::info("{} images, {} segments, {} classes", evaluator.data().size(),

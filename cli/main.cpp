@@ -34,6 +34,7 @@ int main(int argc, char** argv) {
   cli::add_train(app);
   cli::add_eval(app);
   cli::add_verify(app);
+  cli::add_embed_text(app);
   cli::add_info(app);
   cli::add_convert(app);
   cli::add_bench(app);
