@@ -10,16 +10,15 @@
 #include "clipself/datasets/class_lists.h"
 
 namespace clipself::cli {
-namespace {
 
 namespace fs = std::filesystem;
 
-models::ClassEmbeddings with_names(models::ClassEmbeddings embeddings, const std::vector<std::string>& names,
-                                   const std::string& path) {
+models::ClassEmbeddings embeddings_by_name(models::ClassEmbeddings embeddings, const std::vector<std::string>& names,
+                                           const std::string& flag, const std::string& path) {
   const auto rows = static_cast<std::size_t>(embeddings.rows.size(0));
   if (embeddings.names.empty()) {
     if (names.size() != rows)
-      throw Error({.doing = "--names",
+      throw Error({.doing = flag,
                    .found = std::to_string(names.size()) + " names",
                    .expected = "one for each of the " + std::to_string(rows) + " rows of " + path,
                    .hint = "the file does not name its rows"});
@@ -30,7 +29,7 @@ models::ClassEmbeddings with_names(models::ClassEmbeddings embeddings, const std
   for (const std::string& name : names) {
     const auto found = std::find(embeddings.names.begin(), embeddings.names.end(), name);
     if (found == embeddings.names.end())
-      throw Error({.doing = "--names",
+      throw Error({.doing = flag,
                    .where = name,
                    .found = "no such class",
                    .expected = "one of the " + std::to_string(rows) + " that " + path + " names",
@@ -42,13 +41,12 @@ models::ClassEmbeddings with_names(models::ClassEmbeddings embeddings, const std
   return embeddings;
 }
 
-}  // namespace
-
 void NamesFlags::add_to(CLI::App& app) {
   app.add_option("--names", names, "Classes: \"a, b, c\", a file with a name a line, or a known list such as coco");
   app.add_option("--templates", templates, "Prompts of --names: single, vild, openai or a file")->capture_default_str();
-  app.add_option("--embed-path", embeddings,
-                 "Class embeddings from a file instead of the text tower; --names then names its rows or picks of them");
+  app.add_option(
+      "--embed-path", embeddings,
+      "Class embeddings from a file instead of the text tower; --names then names its rows or picks of them");
 }
 
 std::vector<std::string> parse_names(const std::string& text, const std::string& flag) {
@@ -56,7 +54,8 @@ std::vector<std::string> parse_names(const std::string& text, const std::string&
   std::vector<std::string> names;
   const bool list = std::find(known.begin(), known.end(), text) != known.end();
   // What looks like a file's name and is none gets class_list's message.
-  if (list || fs::exists(text) || (text.find(',') == std::string::npos && text.find_first_of("./") != std::string::npos)) {
+  if (list || fs::exists(text) ||
+      (text.find(',') == std::string::npos && text.find_first_of("./") != std::string::npos)) {
     names = datasets::class_list(text, flag);
   } else {
     for (std::size_t begin = 0; begin <= text.size();) {
@@ -81,8 +80,7 @@ std::vector<std::string> parse_names(const std::string& text, const std::string&
 }
 
 models::ClassEmbeddings NamesFlags::load(const ModelFlags& model_flags, models::ClipModel& model) const {
-  if (!given())
-    throw Error({.doing = "choosing classes", .found = "none", .expected = "--names or --embed-path"});
+  if (!given()) throw Error({.doing = "choosing classes", .found = "none", .expected = "--names or --embed-path"});
   const auto wanted = names.empty() ? std::vector<std::string>{} : parse_names(names, "--names");
   models::ClassEmbeddings result;
   if (embeddings.empty()) {
@@ -91,7 +89,7 @@ models::ClassEmbeddings NamesFlags::load(const ModelFlags& model_flags, models::
     require_file(embeddings, "--embed-path");
     result = models::read_class_embeddings(embeddings);
     models::require_embeddings_of(result, model.config(), "--embed-path", embeddings);
-    if (!wanted.empty()) result = with_names(std::move(result), wanted, embeddings);
+    if (!wanted.empty()) result = embeddings_by_name(std::move(result), wanted, "--names", embeddings);
     if (result.names.empty()) {
       spdlog::warn("{} does not name its rows: numbers stand for them (--names names them)", embeddings);
       for (std::int64_t row = 0; row < result.rows.size(0); ++row)

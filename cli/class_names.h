@@ -26,7 +26,13 @@ struct NamesFlags {
   models::ClassEmbeddings load(const ModelFlags& model_flags, models::ClipModel& model) const;
 };
 
-/// "a, b, c", a known list, a file of names, or a single name. Throws Error naming `flag` for an empty or repeated name.
+/// The rows for `names`: picked by name where the file at `path` names its rows, else all rows, of which there must be
+/// as many. Throws Error naming `flag`.
+models::ClassEmbeddings embeddings_by_name(models::ClassEmbeddings embeddings, const std::vector<std::string>& names,
+                                           const std::string& flag, const std::string& path);
+
+/// "a, b, c", a known list, a file of names, or a single name. Throws Error naming `flag` for an empty or repeated
+/// name.
 std::vector<std::string> parse_names(const std::string& text, const std::string& flag);
 
 }  // namespace clipself::cli

@@ -131,18 +131,27 @@ void EvalFlags::prefix(const std::string& data_root) {
   for (auto* path : {&data, &image_root, &segmentation_root, &embeddings}) *path = under(data_root, *path);
 }
 
+std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, models::ClipModel& model) {
+  model.text();  // before a vocabulary is looked for
+  if (!flags.tokenizer.empty()) require_file(flags.tokenizer, "--tokenizer");
+  const auto beside = flags.pretrained == "none" ? fs::path(flags.model) : fs::path(flags.pretrained);
+  return models::find_tokenizer(model.config(), flags.tokenizer, beside);
+}
+
+models::ClassEmbeddings embed_names(std::span<const std::string> names, const std::string& templates,
+                                    const ModelFlags& model_flags, models::ClipModel& model) {
+  const auto prompts = models::prompt_templates(templates);
+  const auto tokenizer = tokenizer_of(model_flags, model);
+  Progress bar("embedding classes", static_cast<std::int64_t>(names.size()));
+  return models::embed_classes(model, *tokenizer, names, prompts,
+                               [&](std::int64_t done, std::int64_t) { bar.update(done); });
+}
+
 models::ClassEmbeddings embed_class_list(const ClassFlags& flags, const ModelFlags& model_flags,
                                          models::ClipModel& model, const std::string& flag, bool background) {
   auto names = datasets::class_list(flags.names, flag);
-  const auto templates = models::prompt_templates(flags.templates);
   if (background) names.emplace_back("background");
-  model.text();  // before a vocabulary is looked for
-  if (!model_flags.tokenizer.empty()) require_file(model_flags.tokenizer, "--tokenizer");
-  const auto beside = model_flags.pretrained == "none" ? fs::path(model_flags.model) : fs::path(model_flags.pretrained);
-  const auto tokenizer = models::find_tokenizer(model.config(), model_flags.tokenizer, beside);
-  Progress bar("embedding classes", static_cast<std::int64_t>(names.size()));
-  return models::embed_classes(model, *tokenizer, names, templates,
-                               [&](std::int64_t done, std::int64_t) { bar.update(done); });
+  return embed_names(names, flags.templates, model_flags, model);
 }
 
 namespace {

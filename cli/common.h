@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,12 @@ struct ClassFlags {
   std::string templates = "vild";
 };
 
+/// The vocabulary that --tokenizer names or that lies beside the weights. Throws Error when there is none, and when the
+/// model has no text tower.
+std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, models::ClipModel& model);
+/// Embeddings of these names by the model's own text tower, with a progress bar.
+models::ClassEmbeddings embed_names(std::span<const std::string> names, const std::string& templates,
+                                    const ModelFlags& model_flags, models::ClipModel& model);
 /// Embeddings of these classes, "background" behind them when asked for; with a progress bar. Throws Error naming
 /// `flag` for names that are no list, and when the model has no vocabulary.
 models::ClassEmbeddings embed_class_list(const ClassFlags& flags, const ModelFlags& model_flags,

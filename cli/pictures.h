@@ -11,8 +11,8 @@
 
 namespace clipself::cli {
 
-/// The files themselves, and every JPEG and PNG below the folders among `arguments`. Throws Error when one is missing or a
-/// folder has none.
+/// The files themselves, and every JPEG and PNG below the folders among `arguments`. Throws Error when one is missing
+/// or a folder has none.
 std::vector<std::filesystem::path> find_pictures(const std::vector<std::string>& arguments);
 /// Throws Error naming the first that is no readable picture: before the first result is written, not after hours.
 void require_pictures(const std::vector<std::filesystem::path>& files);

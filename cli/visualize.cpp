@@ -117,8 +117,9 @@ class Visualizer {
                                : vis::ColourBar{"each map's lowest cosine", "its highest"};
     drawing.numbers["classes"] = Json::array();
     for (std::int64_t i = 0; i < maps.size(0); ++i)
-      drawing.numbers["classes"].push_back(
-          {{"name", name(i)}, {"mean_similarity", mean[i].item<float>()}, {"max_similarity", highest[i].item<float>()}});
+      drawing.numbers["classes"].push_back({{"name", name(i)},
+                                            {"mean_similarity", mean[i].item<float>()},
+                                            {"max_similarity", highest[i].item<float>()}});
     return drawing;
   }
 
@@ -153,7 +154,8 @@ class Visualizer {
   }
 
   Drawing kmeans(const formats::Image& picture, const vis::DenseView& view) const {
-    const std::vector<int> labels = vis::best_of(view, vis::similarities(view, clusters_.centres), picture.width, picture.height);
+    const std::vector<int> labels =
+        vis::best_of(view, vis::similarities(view, clusters_.centres), picture.width, picture.height);
     const auto count = clusters_.sizes.size();
     const std::vector<double> shares = shares_of(labels, count);
     const auto colours = vis::distinct_colours(static_cast<int>(count));
@@ -287,8 +289,8 @@ void run_visualize(const VisualizeFlags& flags) {
     Drawing drawing = visualizer.draw(picture, views.empty() ? visualizer.view(picture) : views[i]);
     drawing.sheet.title = files[i].filename().string();
     if (drawing.sheet.subtitle.empty())
-      drawing.sheet.subtitle = fmt::format("{}, dense map of {} px", fs::path(model->config().name).stem().string(),
-                                           flags.image_size);
+      drawing.sheet.subtitle =
+          fmt::format("{}, dense map of {} px", fs::path(model->config().name).stem().string(), flags.image_size);
     Json entry = {{"image", files[i].string()}, {"width", picture.width}, {"height", picture.height}};
     entry["files"] = write_drawing(flags, drawing, names.of(files[i]));
     entry.update(drawing.numbers);
@@ -304,15 +306,17 @@ void run_visualize(const VisualizeFlags& flags) {
 }  // namespace
 
 void add_visualize(CLI::App& app) {
-  auto* sub = app.add_subcommand("visualize", "Draw what the dense map says: similarity to names, classes, clusters, PCA");
+  auto* sub =
+      app.add_subcommand("visualize", "Draw what the dense map says: similarity to names, classes, clusters, PCA");
   sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   auto flags = std::make_shared<VisualizeFlags>();
   sub->add_option("IMAGE", flags->images, "Pictures, or folders of them")
       ->required()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  sub->add_option("--kind", flags->kind,
-                  "similarity: a heat map a name; segment: the nearest name of each pixel; kmeans: clusters of features; "
-                  "pca: three principal components as colours")
+  sub->add_option(
+         "--kind", flags->kind,
+         "similarity: a heat map a name; segment: the nearest name of each pixel; kmeans: clusters of features; "
+         "pca: three principal components as colours")
       ->required()
       ->check(CLI::IsMember({"similarity", "segment", "kmeans", "pca"}));
   sub->add_option("--config", "TOML file of these settings");
@@ -322,8 +326,10 @@ void add_visualize(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 14));
   sub->add_option("--clusters", flags->clusters, "kmeans: how many")->capture_default_str()->check(CLI::Range(1, 1000));
-  sub->add_flag("--joint", flags->joint, "kmeans, pca: fit once for all pictures, so that a colour means the same in each");
-  sub->add_option("--scale", flags->scale, "similarity: colours from the lowest to the highest cosine of all maps of a "
+  sub->add_flag("--joint", flags->joint,
+                "kmeans, pca: fit once for all pictures, so that a colour means the same in each");
+  sub->add_option("--scale", flags->scale,
+                  "similarity: colours from the lowest to the highest cosine of all maps of a "
                   "picture (common) or of each map (own)")
       ->capture_default_str()
       ->check(CLI::IsMember({"common", "own"}));
