@@ -8,7 +8,10 @@ namespace clipself::cli {
 void add_quickstart(CLI::App& app);
 void add_train(CLI::App& app);
 void add_eval(CLI::App& app);
+void add_visualize(CLI::App& app);
+void add_classify(CLI::App& app);
 void add_verify(CLI::App& app);
+void add_embed_text(CLI::App& app);
 void add_info(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_bench(CLI::App& app);

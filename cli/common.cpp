@@ -15,7 +15,7 @@
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
-#include "clipself/formats/npy.h"
+#include "clipself/datasets/class_lists.h"
 #include "clipself/models/weights.h"
 
 namespace clipself::cli {
@@ -87,6 +87,9 @@ void ModelFlags::add_to(CLI::App& app) {
   app.add_option("--pretrained,--checkpoint", pretrained,
                  "Weights to start from: a .pt, .pth or .safetensors file, or 'none' for seeded random ones")
       ->required();
+  app.add_option(
+      "--tokenizer", tokenizer,
+      "Vocabulary of the text tower (default: the one beside the weights); see 'clipself embed-text --help'");
   app.add_option("--precision", precision,
                  "Activations and matrix products: fp32 or bf16 (weights stay fp32 where trained)")
       ->capture_default_str();
@@ -97,7 +100,7 @@ void ModelFlags::add_to(CLI::App& app) {
   app.add_option("--seed", seed, "Seed of everything random")->capture_default_str()->check(not_negative());
 }
 
-std::shared_ptr<models::ClipModel> ModelFlags::load() const {
+std::shared_ptr<models::ClipModel> ModelFlags::load(bool with_text) const {
   const auto config = models::model_config(model);
   const auto target = parse_device(device);
   parse_precision(precision);
@@ -113,6 +116,12 @@ std::shared_ptr<models::ClipModel> ModelFlags::load() const {
     const auto report = models::load_checkpoint(*result, pretrained);
     spdlog::info("weights from {}", pretrained);
     for (const auto& line : report.resized) spdlog::warn("resized {}", line);
+    if (with_text && report.text_missing) {
+      throw Error({.doing = "--pretrained",
+                   .where = pretrained,
+                   .found = "weights without a text tower",
+                   .expected = "those of the whole model, to embed class names"});
+    }
     if (report.text_missing)
       spdlog::warn("{} has no text tower: the model's is random and will not be used", pretrained);
   }
@@ -125,7 +134,12 @@ void EvalFlags::add_to(CLI::App& app, bool required) {
   app.add_option("--val-image-root", image_root, "Folder of its images");
   app.add_option("--val-segm-root", segmentation_root,
                  "Folder of its panoptic PNGs (default: the JSON's path without .json)");
-  app.add_option("--embed-path", embeddings, "Class embeddings .npy: one row a category, by category id");
+  app.add_option("--embed-path", embeddings,
+                 "Class embeddings, one row a category by category id: .npy, .safetensors or .pt");
+  app.add_option("--class-names", classes.names,
+                 "In place of --embed-path: embed these names with the model's text tower (a known list or a file)");
+  app.add_option("--templates", classes.templates, "Prompts of --class-names: single, vild, openai or a file")
+      ->capture_default_str();
   app.add_option("--det-image-size", image_size, "Longer side of an image, in pixels; images are padded to this square")
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 14));
@@ -149,7 +163,53 @@ void EvalFlags::prefix(const std::string& data_root) {
   for (auto* path : {&data, &image_root, &segmentation_root, &embeddings}) *path = under(data_root, *path);
 }
 
-Evaluator::Evaluator(const EvalFlags& flags, const models::ClipModel& model) {
+std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, models::ClipModel& model) {
+  model.text();  // before a vocabulary is looked for
+  if (!flags.tokenizer.empty()) require_file(flags.tokenizer, "--tokenizer");
+  const auto beside = flags.pretrained == "none" ? fs::path(flags.model) : fs::path(flags.pretrained);
+  return models::find_tokenizer(model.config(), flags.tokenizer, beside);
+}
+
+models::ClassEmbeddings embed_names(std::span<const std::string> names, const std::string& templates,
+                                    const ModelFlags& model_flags, models::ClipModel& model) {
+  const auto prompts = models::prompt_templates(templates);
+  const auto tokenizer = tokenizer_of(model_flags, model);
+  Progress bar("embedding classes", static_cast<std::int64_t>(names.size()));
+  return models::embed_classes(model, *tokenizer, names, prompts,
+                               [&](std::int64_t done, std::int64_t) { bar.update(done); });
+}
+
+models::ClassEmbeddings embed_class_list(const ClassFlags& flags, const ModelFlags& model_flags,
+                                         models::ClipModel& model, const std::string& flag, bool background) {
+  auto names = datasets::class_list(flags.names, flag);
+  if (background) names.emplace_back("background");
+  return embed_names(names, flags.templates, model_flags, model);
+}
+
+namespace {
+
+models::ClassEmbeddings evaluation_embeddings(const EvalFlags& flags, const ModelFlags& model_flags,
+                                              models::ClipModel& model) {
+  if (!flags.classes.names.empty()) {
+    if (!flags.embeddings.empty()) {
+      throw Error({.doing = "--class-names",
+                   .where = flags.classes.names,
+                   .found = "--embed-path as well",
+                   .expected = "one of the two"});
+    }
+    return embed_class_list(flags.classes, model_flags, model, "--class-names");
+  }
+  if (flags.embeddings.empty())
+    throw Error({.doing = "choosing class embeddings", .found = "none", .expected = "--embed-path or --class-names"});
+  require_file(flags.embeddings, "--embed-path");
+  auto embeddings = models::read_class_embeddings(flags.embeddings);
+  models::require_embeddings_of(embeddings, model.config(), "--embed-path", flags.embeddings);
+  return embeddings;
+}
+
+}  // namespace
+
+Evaluator::Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, models::ClipModel& model) {
   const auto& vision = model.config().vision;
   if (flags.image_size % vision.patch_size != 0) {
     throw Error({.doing = "--det-image-size",
@@ -169,19 +229,13 @@ Evaluator::Evaluator(const EvalFlags& flags, const models::ClipModel& model) {
   const auto segmentation =
       flags.segmentation_root.empty() ? fs::path(flags.data).replace_extension() : fs::path(flags.segmentation_root);
   require_folder(segmentation, "--val-segm-root");
-  require_file(flags.embeddings, "--embed-path");
-  embeddings_ = formats::read_npy(flags.embeddings).to(at::kFloat);
-  if (embeddings_.dim() != 2 || embeddings_.size(1) != model.config().embed_dim) {
-    throw Error({.doing = "--embed-path",
-                 .where = flags.embeddings,
-                 .found = "an array of shape " + c10::str(embeddings_.sizes()),
-                 .expected = c10::str("(classes, ", model.config().embed_dim, "), the width of ", model.config().name),
-                 .hint = "embeddings belong to one model"});
-  }
   auto index = datasets::read_coco_panoptic(flags.data);
+  const auto embeddings = evaluation_embeddings(flags, model_flags, model);
+  embeddings_ = embeddings.rows;
   if (embeddings_.size(0) < static_cast<std::int64_t>(index.categories.size())) {
-    throw Error({.doing = "--embed-path",
-                 .where = flags.embeddings,
+    const bool from_names = flags.embeddings.empty();
+    throw Error({.doing = from_names ? "--class-names" : "--embed-path",
+                 .where = from_names ? flags.classes.names : flags.embeddings,
                  .found = c10::str(embeddings_.size(0), " rows"),
                  .expected = c10::str("one for each of the ", index.categories.size(), " categories")});
   }

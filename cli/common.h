@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "clipself/datasets/panoptic.h"
 #include "clipself/evaluation/zero_shot.h"
 #include "clipself/models/clip_model.h"
+#include "clipself/models/text_embeddings.h"
 
 namespace clipself::cli {
 
@@ -23,23 +25,43 @@ at::ScalarType parse_precision(const std::string& name);
 /// "auto", "cpu", "cuda" or "cuda:1". Throws Error when there is no such device.
 at::Device parse_device(const std::string& name);
 
-/// --model, --pretrained, --precision, --device, --threads, --seed
+/// --model, --pretrained, --tokenizer, --precision, --device, --threads, --seed
 struct ModelFlags {
   std::string model = "EVA02-CLIP-B-16";
   std::string pretrained;
+  std::string tokenizer;
   std::string precision = "bf16";
   std::string device = "auto";
   int threads = 0;
   std::uint64_t seed = 0;
 
   void add_to(CLI::App& app);
-  /// The model on its device with its weights; says so in the log, loudly when they are random.
-  std::shared_ptr<models::ClipModel> load() const;
+  /// The model on its device with its weights; says so in the log, loudly when they are random. `with_text`: throws
+  /// Error when the weights have no text tower.
+  std::shared_ptr<models::ClipModel> load(bool with_text = false) const;
 };
 
-/// --val-data, --val-image-root, --val-segm-root, --embed-path and how they are read
+/// --class-names and --templates: class embeddings made in the run by the model's own text tower.
+struct ClassFlags {
+  std::string names;
+  std::string templates = "vild";
+};
+
+/// The vocabulary that --tokenizer names or that lies beside the weights. Throws Error when there is none, and when the
+/// model has no text tower.
+std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, models::ClipModel& model);
+/// Embeddings of these names by the model's own text tower, with a progress bar.
+models::ClassEmbeddings embed_names(std::span<const std::string> names, const std::string& templates,
+                                    const ModelFlags& model_flags, models::ClipModel& model);
+/// Embeddings of these classes, "background" behind them when asked for; with a progress bar. Throws Error naming
+/// `flag` for names that are no list, and when the model has no vocabulary.
+models::ClassEmbeddings embed_class_list(const ClassFlags& flags, const ModelFlags& model_flags,
+                                         models::ClipModel& model, const std::string& flag, bool background = false);
+
+/// --val-data, --val-image-root, --val-segm-root, --embed-path or --class-names, and how they are read
 struct EvalFlags {
   std::string data, image_root, segmentation_root, embeddings;
+  ClassFlags classes;
   int image_size = 1024;
   int downsample_factor = 0;  ///< 0: the model's patch size
   int workers = 2;
@@ -55,8 +77,9 @@ struct EvalFlags {
 /// Everything evaluation reads, checked and opened.
 class Evaluator {
  public:
-  /// Throws Error when a file is missing or the embeddings do not fit `model` or the categories.
-  Evaluator(const EvalFlags& flags, const models::ClipModel& model);
+  /// Throws Error when a file is missing or the embeddings do not fit `model` or the categories. `model_flags` are
+  /// those the model was loaded by.
+  Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, models::ClipModel& model);
   /// With a progress bar; `interrupted` is asked after each image and ends it by an exception when true.
   evaluation::ZeroShotResult run(models::ClipModel& model, const std::function<bool()>& interrupted = {}) const;
   const datasets::PanopticDataset& data() const { return *data_; }

@@ -1,8 +1,10 @@
-// clipself eval: zero-shot classification of boxes, crops and masks.
+// clipself eval: zero-shot classification of boxes, crops and masks, of whole images, and retrieval.
 #include <cstdio>
 
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/eval_images.h"
+#include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/base/signals.h"
@@ -13,48 +15,66 @@ namespace {
 struct EvalCommand {
   ModelFlags model;
   EvalFlags data;
+  ImageTaskFlags images;
+  std::string task = "regions";
   std::string data_root, out;
   bool json = false;
   bool per_class = false;
 };
 
-void run(EvalCommand& command) {
-  command.data.prefix(command.data_root);
+EvalReport region_report(const EvalCommand& command, const std::function<bool()>& interrupted) {
+  if (!command.data.given())
+    throw Error({.doing = "--task regions", .found = "no annotations", .expected = "--val-data, a COCO panoptic JSON"});
   const auto type = parse_precision(command.model.precision);
-  auto model = command.model.load();
-  const Evaluator evaluator(command.data, *model);
+  auto model = command.model.load(!command.data.classes.names.empty());
+  const Evaluator evaluator(command.data, command.model, *model);
   model->freeze(type);
-  const StopRequest stop;
   spdlog::info("{} images, {} segments, {} classes", evaluator.data().size(),
                evaluator.data().index().annotation_count(), evaluator.data().index().categories.size());
-  evaluation::ZeroShotResult result;
+  const auto result = evaluator.run(*model, interrupted);
+  return {evaluation::report_json(result), evaluation::report_table(result, command.per_class)};
+}
+
+void run(EvalCommand& command) {
+  command.data.prefix(command.data_root);
+  command.images.prefix(command.data_root);
+  const StopRequest stop;
+  const auto interrupted = [&] { return stop.signal() != 0; };
+  EvalReport report;
   try {
-    result = evaluator.run(*model, [&] { return stop.signal() != 0; });
+    if (command.task == "classification")
+      report = classification_report(command.images, command.data, command.model, command.per_class, interrupted);
+    else if (command.task == "retrieval")
+      report = retrieval_report(command.images, command.data, command.model, interrupted);
+    else
+      report = region_report(command, interrupted);
   } catch (const Interrupted&) {
     spdlog::warn("interrupted: nothing was written");
     throw ExitCode{128 + stop.signal()};
   }
-  const auto report = evaluation::report_json(result);
   if (!command.out.empty()) {
-    write_text(command.out, report);
+    write_text(command.out, report.json);
     spdlog::info("report written to {}", command.out);
   }
-  if (command.json) {
-    std::fputs(report.c_str(), stdout);
-  } else {
-    std::fputs(evaluation::report_table(result, command.per_class).c_str(), stdout);
-  }
+  std::fputs((command.json ? report.json : report.table).c_str(), stdout);
 }
 
 }  // namespace
 
 void add_eval(CLI::App& app) {
-  auto* sub = app.add_subcommand("eval", "Measure zero-shot classification of boxes, crops and masks (COCO panoptic)");
+  auto* sub = app.add_subcommand(
+      "eval", "Measure zero-shot classification of boxes, crops and masks (COCO panoptic) or of images, or retrieval");
   sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   auto command = std::make_shared<EvalCommand>();
   sub->add_option("--config", "TOML file of these settings");
+  sub->add_option("--task", command->task,
+                  "regions: boxes, crops and masks of COCO panoptic; classification: whole images, a folder a class; "
+                  "retrieval: images by captions and captions by images")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"regions", "classification", "retrieval"}));
   command->model.add_to(*sub);
-  command->data.add_to(*sub, true);
+  command->data.add_to(*sub, false);
+  command->images.add_to(*sub);
   sub->add_option("--data-root", command->data_root, "Put in front of every relative data path");
   sub->add_option("--out", command->out, "Also write the JSON report to this file");
   sub->add_flag("--json", command->json, "Print the JSON report instead of tables");

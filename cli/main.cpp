@@ -33,7 +33,10 @@ int main(int argc, char** argv) {
   cli::add_quickstart(app);
   cli::add_train(app);
   cli::add_eval(app);
+  cli::add_visualize(app);
+  cli::add_classify(app);
   cli::add_verify(app);
+  cli::add_embed_text(app);
   cli::add_info(app);
   cli::add_convert(app);
   cli::add_bench(app);

@@ -141,7 +141,7 @@ void TrainRun::open_data() {
 
 void TrainRun::build_model() {
   const auto type = parse_precision(flags_.model.precision);
-  student_ = flags_.model.load();
+  student_ = flags_.model.load(!flags_.validation.classes.names.empty());
   const auto& config = student_->config();
   if (flags_.method.needs_frozen()) {
     frozen_ = std::make_shared<models::ClipModel>(config, /*with_text=*/false);
@@ -152,7 +152,7 @@ void TrainRun::build_model() {
   student_->lock_image_tower(flags_.unlocked_groups);
   student_->visual().set_compute_type(type);
   student_->visual().set_grad_checkpointing(flags_.grad_checkpointing);
-  if (flags_.validation.given()) evaluator_ = std::make_unique<Evaluator>(flags_.validation, *student_);
+  if (flags_.validation.given()) evaluator_ = std::make_unique<Evaluator>(flags_.validation, flags_.model, *student_);
 
   const auto parameters = student_->trainable();
   if (parameters.size() < 2) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "clipself/evaluation/text_table.h"
 #include "clipself/evaluation/zero_shot.h"
 
 namespace clipself::evaluation {
@@ -22,16 +23,6 @@ std::string percent(const double* value) {
 const double* find(const std::map<std::string, double>& metrics, const std::string& key) {
   const auto it = metrics.find(key);
   return it == metrics.end() ? nullptr : &it->second;
-}
-
-// UTF-8 continuation bytes take no column.
-std::size_t columns(const std::string& text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
-}
-
-std::string padded(const std::string& text, std::size_t width) {
-  const std::size_t used = columns(text);
-  return text + std::string(width > used ? width - used : 0, ' ');
 }
 
 std::string class_table(const ZeroShotResult& result) {

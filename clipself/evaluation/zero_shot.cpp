@@ -3,14 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <deque>
-#include <future>
-#include <optional>
 #include <set>
 
 #include "clipself/base/error.h"
-#include "clipself/base/thread_pool.h"
 #include "clipself/datasets/transforms.h"
+#include "clipself/evaluation/prefetch.h"
 #include "clipself/models/layers.h"
 
 namespace clipself::evaluation {
@@ -23,33 +20,6 @@ constexpr const char* kMasks = "maskpool";
 at::Tensor unit(const at::Tensor& features) {
   return models::unit_length(features.to(at::kFloat));
 }
-
-/// Samples in order, prepared ahead by threads.
-class SampleStream {
- public:
-  SampleStream(const datasets::PanopticDataset& data, int workers) : data_(data), workers_(workers) {
-    if (workers_ > 0) pool_.emplace(workers_);
-  }
-
-  datasets::PanopticSample next() {
-    if (!pool_) return data_.get(taken_++);
-    // Two samples a thread are enough to hide the uneven cost of images, few enough to bound memory.
-    while (submitted_ < data_.size() && submitted_ - taken_ < 2 * workers_)
-      ready_.push_back(pool_->submit([this, index = submitted_++] { return data_.get(index); }));
-    auto sample = ready_.front().get();
-    ready_.pop_front();
-    ++taken_;
-    return sample;
-  }
-
- private:
-  const datasets::PanopticDataset& data_;
-  std::int64_t workers_;
-  std::int64_t submitted_ = 0;
-  std::int64_t taken_ = 0;
-  std::deque<std::future<datasets::PanopticSample>> ready_;
-  std::optional<ThreadPool> pool_;  // last: its destructor ends the jobs that use the rest
-};
 
 /// Encodes crops in batches that may reach over several images.
 class CropEncoder {
@@ -177,7 +147,7 @@ ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::Pano
 
   std::vector<at::Tensor> boxes, masks, labels, is_thing, sizes, empty;
   CropEncoder crops(model, pixels, options);
-  SampleStream samples(data, options.workers);
+  Prefetch<datasets::PanopticSample> samples(data.size(), options.workers, [&](std::int64_t i) { return data.get(i); });
   for (std::int64_t i = 0; i < data.size(); ++i) {
     const datasets::PanopticSample sample = samples.next();
     if (sample.labels.numel() > 0) {

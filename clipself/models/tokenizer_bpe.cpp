@@ -133,13 +133,14 @@ class BytePairTokenizer : public Tokenizer {
   }
 
   /// Of the piece at the beginning of the text: a special word, a contraction's end, letters, one digit, or what is
-  /// none of these; 0 at white space.
+  /// none of these; 0 where none begins.
   std::size_t piece_length(std::u32string_view text) const {
     for (const auto& [word, id] : special_)
       if (begins_with(text, word)) return word.size();
     for (const std::u32string_view ending : {U"'s", U"'t", U"'re", U"'ve", U"'m", U"'ll", U"'d"})
       if (begins_with(text, ending)) return ending.size();
-    const auto other = [](char32_t c) { return !is_letter(c) && !is_number(c) && !is_space(c); };
+    // U+0345 is a mark, but in a pattern that ignores case a kind of iota: it belongs to no piece.
+    const auto other = [](char32_t c) { return !is_letter(c) && !is_number(c) && !is_space(c) && c != 0x345; };
     if (is_number(text.front())) return 1;
     std::size_t length = 0;
     if (is_letter(text.front())) {

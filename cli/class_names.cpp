@@ -1,0 +1,103 @@
+#include "cli/class_names.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "clipself/base/error.h"
+#include "clipself/base/file.h"
+#include "clipself/base/log.h"
+#include "clipself/datasets/class_lists.h"
+
+namespace clipself::cli {
+
+namespace fs = std::filesystem;
+
+models::ClassEmbeddings embeddings_by_name(models::ClassEmbeddings embeddings, const std::vector<std::string>& names,
+                                           const std::string& flag, const std::string& path) {
+  const auto rows = static_cast<std::size_t>(embeddings.rows.size(0));
+  if (embeddings.names.empty()) {
+    if (names.size() != rows)
+      throw Error({.doing = flag,
+                   .found = std::to_string(names.size()) + " names",
+                   .expected = "one for each of the " + std::to_string(rows) + " rows of " + path,
+                   .hint = "the file does not name its rows"});
+    embeddings.names = names;
+    return embeddings;
+  }
+  std::vector<std::int64_t> picked;
+  for (const std::string& name : names) {
+    const auto found = std::find(embeddings.names.begin(), embeddings.names.end(), name);
+    if (found == embeddings.names.end())
+      throw Error({.doing = flag,
+                   .where = name,
+                   .found = "no such class",
+                   .expected = "one of the " + std::to_string(rows) + " that " + path + " names",
+                   .hint = "without --embed-path the model's text tower embeds any name"});
+    picked.push_back(found - embeddings.names.begin());
+  }
+  embeddings.rows = embeddings.rows.index_select(0, at::tensor(picked, at::kLong));
+  embeddings.names = names;
+  return embeddings;
+}
+
+void NamesFlags::add_to(CLI::App& app) {
+  app.add_option("--names", names, "Classes: \"a, b, c\", a file with a name a line, or a known list such as coco");
+  app.add_option("--templates", templates, "Prompts of --names: single, vild, openai or a file")->capture_default_str();
+  app.add_option(
+      "--embed-path", embeddings,
+      "Class embeddings from a file instead of the text tower; --names then names its rows or picks of them");
+}
+
+std::vector<std::string> parse_names(const std::string& text, const std::string& flag) {
+  const auto known = datasets::known_class_lists();
+  std::vector<std::string> names;
+  const bool list = std::find(known.begin(), known.end(), text) != known.end();
+  // What looks like a file's name and is none gets class_list's message.
+  if (list || fs::exists(text) ||
+      (text.find(',') == std::string::npos && text.find_first_of("./") != std::string::npos)) {
+    names = datasets::class_list(text, flag);
+  } else {
+    for (std::size_t begin = 0; begin <= text.size();) {
+      const std::size_t end = std::min(text.find(',', begin), text.size());
+      std::string name = text.substr(begin, end - begin);
+      name.erase(0, std::min(name.find_first_not_of(" \t"), name.size()));
+      while (!name.empty() && (name.back() == ' ' || name.back() == '\t')) name.pop_back();
+      names.push_back(std::move(name));
+      begin = end + 1;
+    }
+  }
+  std::set<std::string> seen;
+  for (const std::string& name : names) {
+    const bool repeated = !seen.insert(name).second;
+    if (name.empty() || repeated)
+      throw Error({.doing = flag,
+                   .where = text,
+                   .found = name.empty() ? "an empty name" : "'" + name + "' twice",
+                   .expected = "each class once"});
+  }
+  return names;
+}
+
+models::ClassEmbeddings NamesFlags::load(const ModelFlags& model_flags, models::ClipModel& model) const {
+  if (!given()) throw Error({.doing = "choosing classes", .found = "none", .expected = "--names or --embed-path"});
+  const auto wanted = names.empty() ? std::vector<std::string>{} : parse_names(names, "--names");
+  models::ClassEmbeddings result;
+  if (embeddings.empty()) {
+    result = embed_names(wanted, templates, model_flags, model);
+  } else {
+    require_file(embeddings, "--embed-path");
+    result = models::read_class_embeddings(embeddings);
+    models::require_embeddings_of(result, model.config(), "--embed-path", embeddings);
+    if (!wanted.empty()) result = embeddings_by_name(std::move(result), wanted, "--names", embeddings);
+    if (result.names.empty()) {
+      spdlog::warn("{} does not name its rows: numbers stand for them (--names names them)", embeddings);
+      for (std::int64_t row = 0; row < result.rows.size(0); ++row)
+        result.names.push_back("class " + std::to_string(row));
+    }
+  }
+  result.rows = result.rows.to(at::kFloat).cpu();
+  return result;
+}
+
+}  // namespace clipself::cli

@@ -1,0 +1,38 @@
+// Which classes to look for: names for the text tower, or embeddings from a file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/common.h"
+#include "clipself/models/text_embeddings.h"
+
+namespace clipself::cli {
+
+/// --names, --templates, --embed-path
+struct NamesFlags {
+  std::string names;
+  std::string templates = "vild";
+  std::string embeddings;
+
+  void add_to(CLI::App& app);
+  bool given() const { return !names.empty() || !embeddings.empty(); }
+  /// The names have to go through the text tower.
+  bool need_text() const { return embeddings.empty() && !names.empty(); }
+  /// Unit rows on the CPU and as many names: from the file (--names then names its rows, or picks among the names it
+  /// has), or from the text tower of `model`, which must have its weights' own types still. Throws Error when neither
+  /// flag is given and when they do not fit.
+  models::ClassEmbeddings load(const ModelFlags& model_flags, models::ClipModel& model) const;
+};
+
+/// The rows for `names`: picked by name where the file at `path` names its rows, else all rows, of which there must be
+/// as many. Throws Error naming `flag`.
+models::ClassEmbeddings embeddings_by_name(models::ClassEmbeddings embeddings, const std::vector<std::string>& names,
+                                           const std::string& flag, const std::string& path);
+
+/// "a, b, c", a known list, a file of names, or a single name. Throws Error naming `flag` for an empty or repeated
+/// name.
+std::vector<std::string> parse_names(const std::string& text, const std::string& flag);
+
+}  // namespace clipself::cli
