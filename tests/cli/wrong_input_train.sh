@@ -59,7 +59,8 @@ bad 'folder of images for proposals' '--train-data|images' --train-data images
 
 # RegionCLIP's nouns
 bad 'nouns that are missing' '--train-embed-path|missing.npy' "${nouns[@]}" --train-embed-path missing.npy
-bad 'nouns not given' 'regionclip|--train-embed-path' --method regionclip
+bad 'nouns not given' 'regionclip|--train-embed-path' --method regionclip --dataset-type region_clip
+bad 'regions without labels' 'regionclip|region_clip' --method regionclip
 bad 'nouns of another width' '--train-embed-path|embeddings_width_24.npy|24|16' "${nouns[@]}" --train-embed-path embeddings_width_24.npy
 truncated embeddings.npy 50 >cut.npy
 bad 'nouns cut off' 'cut.npy' "${nouns[@]}" --train-embed-path cut.npy
@@ -102,8 +103,9 @@ bad 'images that are none, in threads' 'damaged/0000|no readable one' --train-im
 # Output that cannot be written
 bad 'logs through a file' 'model.json' --logs model.json
 bad 'logs in /proc' '/proc' --logs /proc
-mkdir -p out/run && : >out/run/out.log
-bad 'experiment that exists' '--name|run'
+mkdir -p kept/run/checkpoints && cp tiny.pt kept/run/checkpoints/epoch_1.pt
+bad 'experiment that exists' '--name|run' --logs kept
+bad 'a name that leads elsewhere' '--name|../run' --name ../run
 
 # Flags that make no sense
 bad 'unknown flag' '--no-such-flag' --no-such-flag
