@@ -55,7 +55,10 @@ void MethodFlags::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"grid_distill", "proposals_distill", "region_clip"}));
   app.add_option("--train-embed-path", noun_embeddings,
                  "regionclip: noun embeddings .npy, one row a category of the training data, by category id");
-  app.add_option("--extract-type", extract_type, "Where a box's feature comes from: v2, RoIAlign on the dense map")
+  app.add_option(
+         "--extract-type", extract_type,
+         "Where a box's feature comes from: v2, RoIAlign on the dense map, or v1, attention over the box's patches "
+         "(plain CLIP ViTs only)")
       ->capture_default_str()
       ->check(CLI::IsMember({"v1", "v2"}));
   app.add_option("--cosine-weight", cosine_weight, "clipself: weight of its loss")
@@ -85,12 +88,6 @@ void MethodFlags::resolve() {
   for (const auto& [name, value] : numbers)
     if (!std::isfinite(value))
       throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
-  if (extract_type == "v1") {
-    throw Error({.doing = "--extract-type",
-                 .where = extract_type,
-                 .found = "a feature that this program does not have",
-                 .expected = "v2"});
-  }
   const bool labelled = regions() == RegionKind::kLabelled;
   if (method_chosen.teacher.needs_labels && !labelled) {
     throw Error({.doing = "--dataset-type",

@@ -46,6 +46,12 @@ void TrainRun::check_flags() {
   const auto config = models::model_config(flags_.model.model);
   parse_precision(flags_.model.precision);
   flags_.method.resolve();
+  if (flags_.method.extract_type == "v1" && config.vision.backbone != "vit") {
+    throw Error({.doing = "--extract-type",
+                 .where = "v1",
+                 .found = "a backbone '" + config.vision.backbone + "', which has no such feature",
+                 .expected = "v2, or a plain CLIP ViT"});
+  }
   if (flags_.validation.image_size % config.vision.patch_size != 0) {
     throw Error({.doing = "--det-image-size",
                  .where = std::to_string(flags_.validation.image_size),

@@ -51,6 +51,10 @@ const std::vector<LossKind>& losses() {
 
 const std::vector<FeatureKind>& features() {
   static const std::vector<FeatureKind> all{
+      {"v1",
+       [](models::ClipModel& model, const at::Tensor& images, const std::vector<at::Tensor>& boxes) {
+         return model.encode_boxes(images, boxes, /*normalized=*/false, models::BoxFeature::kMaskAttention);
+       }},
       {"v2", [](models::ClipModel& model, const at::Tensor& images,
                 const std::vector<at::Tensor>& boxes) { return model.encode_boxes(images, boxes); }},
   };

@@ -37,7 +37,7 @@ struct LossKind {
   RegionLoss (*make)(const MethodInputs& inputs);
 };
 
-/// Where the feature of a box comes from ("v2": RoIAlign on the dense map).
+/// Where the feature of a box comes from ("v2": RoIAlign on the dense map; "v1": attention over the box's patches).
 struct FeatureKind {
   std::string_view name;
   RegionFeature compute;

@@ -113,6 +113,7 @@ bad 'stray argument' 'stray' stray
 bad 'unknown model' 'no-such-model' --model no-such-model
 bad 'unknown data set type' '--dataset-type|coco' --dataset-type coco
 bad 'unknown method' '--method|selfclip|clipself|regionclip' --method selfclip
+bad 'a box feature of another backbone' '--extract-type|eva' --extract-type v1
 bad 'unknown box feature' '--extract-type|v3' --extract-type v3
 for flag in --retain-weight --cosine-weight --contrast-weight; do
   for value in -1 nan inf much; do bad "$flag $value" "$flag" $flag $value; done
