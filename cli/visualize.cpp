@@ -43,6 +43,14 @@ struct Drawing {
   Json numbers;
 };
 
+// Pictures of a few pixels are drawn larger on a sheet, for people with ordinary eyes.
+formats::Image large_enough(const formats::Image& picture) {
+  constexpr int kLeastSide = 320;
+  const int longer = std::max(picture.width, picture.height);
+  const int factor = (kLeastSide + longer - 1) / longer;
+  return factor > 1 ? ops::resize_bicubic(picture, picture.width * factor, picture.height * factor) : picture;
+}
+
 /// Class numbers by falling value.
 std::vector<std::int64_t> falling(const at::Tensor& values) {
   const at::Tensor order = std::get<1>(values.sort(/*stable=*/true, 0, /*descending=*/true)).contiguous();
@@ -52,7 +60,8 @@ std::vector<std::int64_t> falling(const at::Tensor& values) {
 
 std::vector<double> shares_of(const std::vector<int>& labels, std::size_t classes) {
   std::vector<double> shares(classes);
-  for (const int label : labels) shares[static_cast<std::size_t>(label)] += 1.0 / static_cast<double>(labels.size());
+  for (const int label : labels) ++shares[static_cast<std::size_t>(label)];
+  for (double& share : shares) share /= static_cast<double>(labels.size());
   return shares;
 }
 
@@ -149,7 +158,7 @@ class Visualizer {
     std::vector<vis::Colour> colours(classes_->names.size());
     for (const auto& [label, number] : colour_of_)
       colours[static_cast<std::size_t>(label)] = vis::distinct_colours(number + 1).back();
-    add_map(drawing, picture, labels, colours, classes_->names, "nearest class of each pixel");
+    add_map(drawing, picture, labels, colours, classes_->names, "nearest class");
     return drawing;
   }
 
@@ -177,7 +186,7 @@ class Visualizer {
       drawing.numbers["clusters"].push_back(std::move(entry));
       drawing.sheet.legend.push_back({colours[i], std::move(text)});
     }
-    add_map(drawing, picture, labels, colours, names, fmt::format("{} clusters of dense features", count));
+    add_map(drawing, picture, labels, colours, names, fmt::format("{} clusters", count));
     return drawing;
   }
 
@@ -187,8 +196,8 @@ class Visualizer {
     const at::Tensor channels = values.t().reshape({3, view.features.size(1), view.features.size(2)});
     Drawing drawing;
     drawing.sheet.panels.push_back({"picture", picture});
-    drawing.sheet.panels.push_back({"first three principal components as red, green, blue",
-                                    vis::colour_image(vis::enlarge(view, channels, picture.width, picture.height))});
+    drawing.sheet.panels.push_back(
+        {"principal components", vis::colour_image(vis::enlarge(view, channels, picture.width, picture.height))});
     constexpr std::array<vis::Colour, 3> kChannels{{{214, 40, 40}, {40, 160, 60}, {40, 80, 220}}};
     for (std::size_t i = 0; i < 3; ++i)
       drawing.sheet.legend.push_back(
@@ -286,7 +295,8 @@ void run_visualize(const VisualizeFlags& flags) {
   ResultNames names;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const formats::Image picture = read_rgb(files[i]);
-    Drawing drawing = visualizer.draw(picture, views.empty() ? visualizer.view(picture) : views[i]);
+    Drawing drawing = visualizer.draw(flags.plain ? picture : large_enough(picture),
+                                      views.empty() ? visualizer.view(picture) : views[i]);
     drawing.sheet.title = files[i].filename().string();
     if (drawing.sheet.subtitle.empty())
       drawing.sheet.subtitle =

@@ -16,7 +16,7 @@ std::uint8_t grey_of(const Colour& colour);
 /// CIE 1976 lightness L* of an sRGB colour, 0..100.
 double lightness(const Colour& colour);
 
-/// matplotlib's viridis (van der Walt and Smith 2015) within two steps of 255: dark blue at 0, yellow at 1, lightness
+/// matplotlib's viridis (van der Walt and Smith 2015) within five steps of 255: dark blue at 0, yellow at 1, lightness
 /// rising all the way. Values outside 0..1 are clamped, NaN counts as 0.
 Colour viridis(double value);
 
