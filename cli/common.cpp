@@ -129,6 +129,8 @@ void EvalFlags::add_to(CLI::App& app, bool required) {
 
 void EvalFlags::prefix(const std::string& data_root) {
   for (auto* path : {&data, &image_root, &segmentation_root, &embeddings}) *path = under(data_root, *path);
+  std::error_code ignored;
+  if (const auto file = under(data_root, classes.names); fs::is_regular_file(file, ignored)) classes.names = file;
 }
 
 models::ClassEmbeddings embed_class_list(const ClassFlags& flags, const ModelFlags& model_flags,
