@@ -74,8 +74,9 @@ bad 'neither' '--embed-path or --class-names'
 bad 'both' '--class-names|--embed-path' --class-names panoptic.json --embed-path made.npy
 bad 'too few names' '--class-names|2 rows|3' --class-names 'red box,grass' --templates templates.txt
 bad 'unknown names' '--class-names|cocco' --class-names cocco
-bad 'words the vocabulary lacks' "tokenizer.json|'photo'" --class-names panoptic.json --templates <(echo 'photo {}') # a pipe is no file
-sed 's/"embed_dim": 16/"embed_dim": 16/' model.json >twin.json
+echo 'photo {}' >photo.txt
+bad 'words the vocabulary lacks' "tokenizer.json|'photo'" --class-names panoptic.json --templates photo.txt
+cp model.json twin.json
 for file in made.npy made.safetensors made.pt; do
   bad "embeddings of another model ($file)" '--embed-path|embeddings of model|those of twin' --model twin.json --embed-path $file
   truncated $file 50 >cut
