@@ -12,9 +12,10 @@
 #include "clipself/datasets/panoptic.h"
 #include "clipself/distillation/methods.h"
 #include "clipself/evaluation/zero_shot.h"
-#include "clipself/formats/npy.h"
 #include "clipself/formats/safetensors.h"
+#include "clipself/models/text_embeddings.h"
 #include "clipself/models/weights.h"
+#include "clipself/scenes/captions.h"
 #include "clipself/scenes/contrastive.h"
 #include "clipself/training/trainer.h"
 
@@ -81,8 +82,11 @@ WorldSession::WorldSession(const QuickstartFlags& flags) : flags_(flags), folder
   before_ = pretrained_model();
   before_->freeze(at::kFloat);
   embeddings_ = scenes::class_embeddings(*before_);
-  formats::write_npy(folder_ / "class_embeddings.npy", embeddings_);
+  models::write_class_embeddings(folder_ / "class_embeddings.npy",
+                                 {.rows = embeddings_, .names = scenes::class_names(), .model = "model"});
   write_text(folder_ / "model.json", models::config_json(before_->config()));
+  write_text(folder_ / "tokenizer.json", scenes::tokenizer_json());
+  write_text(folder_ / "prompts.txt", scenes::prompt_template_lines());
   save("clip", *before_);
   std::fflush(stdout);
 }

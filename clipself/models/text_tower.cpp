@@ -44,13 +44,17 @@ at::Tensor TextTower::encode(const at::Tensor& tokens) {
                  .expected = c10::str("ids below ", config_.vocab_size),
                  .hint = "the tokenizer belongs to another model"});
   }
-  auto x = cast(at::embedding(token_embedding_, tokens), compute_type_);
-  x = x + cast(positional_embedding_.slice(0, 0, tokens.size(1)), compute_type_);
+  // The first of the highest ids, as argmax in the original: the end token.
+  const auto ends = tokens.argmax(-1);
+  // What stands behind the last end token reaches no feature when attention is causal.
+  const bool shorten = config_.causal && !config_.pool_last && !at::GradMode::is_enabled() && tokens.size(0) > 0;
+  const auto length = shorten ? ends.max().item<std::int64_t>() + 1 : tokens.size(1);
+  auto x = cast(at::embedding(token_embedding_, tokens.slice(1, 0, length)), compute_type_);
+  x = x + cast(positional_embedding_.slice(0, 0, length), compute_type_);
   for (const auto& block : transformer_->blocks()) x = block->forward(x, config_.causal);
   x = ln_final_->forward(x);
-  // The first of the highest ids, as argmax in the original: the end token.
   const auto read =
-      config_.pool_last ? x.select(1, -1) : x.index({at::arange(tokens.size(0), tokens.options()), tokens.argmax(-1)});
+      config_.pool_last ? x.select(1, -1) : x.index({at::arange(tokens.size(0), tokens.options()), ends});
   return projection_ ? projection_->forward(read) : read.matmul(cast(text_projection_, compute_type_));
 }
 
