@@ -134,7 +134,7 @@ Try the other commands on them, for example
     --val-data {2} --val-image-root {3} --embed-path {0}/class_embeddings.npy
   clipself embed-text --model {0}/model.json --pretrained {0}/clip.safetensors --names {2} \
     --templates {0}/prompts.txt --out {0}/embedded.npy
-  clipself visualize {3}/000000000001.jpg --kind segment --model {0}/model.json --pretrained {0}/proposals.safetensors \
+  clipself visualize {3}/000000500001.jpg --kind segment --model {0}/model.json --pretrained {0}/proposals.safetensors \
     --precision fp32 --det-image-size {1} --embed-path {0}/class_embeddings.npy --out {0}/pictures
   clipself train --model {0}/model.json --pretrained {0}/clip.safetensors --precision fp32 --det-image-size {1} \
     --dataset-type proposals_distill --train-data {4} --train-image-root {5} \
