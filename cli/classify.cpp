@@ -143,7 +143,7 @@ Classified classify_whole(const Classifier& classifier, const fs::path& file) {
   result.json["top"] = json_of(guesses);
   result.table = head_of(file, picture) + "\n";
   result.sheet.title = file.filename().string();
-  result.sheet.panels.push_back({"", picture});
+  result.sheet.panels.push_back({"", enlarged_to_see(picture)});
   for (std::size_t i = 0; i < guesses.size(); ++i) {
     const Guess& guess = guesses[i];
     result.table += fmt::format("  {:>5.1f} %  {:.3f}  {}\n", 100 * guess.probability, guess.similarity, guess.name);
@@ -181,12 +181,18 @@ Classified classify_boxes(const Classifier& classifier, const fs::path& file, co
     const bool agree = by_dense.name == by_crop.name;
     agreeing += agree ? 1 : 0;
     const int number = colour_of.emplace(by_dense.name, static_cast<int>(colour_of.size())).first->second;
-    std::string text = fmt::format("{} {:.0f} %", by_dense.name, 100 * by_dense.probability);
-    if (!agree) text += fmt::format(" | crop: {} {:.0f} %", by_crop.name, 100 * by_crop.probability);
-    drawn.push_back({box, std::move(text), vis::distinct_colours(number + 1).back()});
+    const vis::Colour colour = vis::distinct_colours(number + 1).back();
+    drawn.push_back({box, fmt::format("{} {}", i + 1, by_dense.name), colour});
+    std::string text = fmt::format("{}  {} {:.0f} %", i + 1, by_dense.name, 100 * by_dense.probability);
+    if (!agree) text += fmt::format(", crop: {} {:.0f} %", by_crop.name, 100 * by_crop.probability);
+    if (result.sheet.legend.size() < 40) result.sheet.legend.push_back({colour, std::move(text)});
   }
-  const vis::SheetStyle style(std::max(picture.width, picture.height));
-  vis::Canvas canvas(picture);
+  const formats::Image large = enlarged_to_see(picture);
+  const int factor = large.width / picture.width;
+  for (vis::LabelledBox& box : drawn)
+    box.box = {box.box.x0 * factor, box.box.y0 * factor, box.box.x1 * factor, box.box.y1 * factor};
+  const vis::SheetStyle style(std::max(large.width, large.height));
+  vis::Canvas canvas(large);
   vis::draw_boxes(canvas, drawn, style.text, 2 * style.unit);
   result.sheet.title = file.filename().string();
   result.sheet.subtitle =

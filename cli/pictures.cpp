@@ -1,8 +1,11 @@
 #include "cli/pictures.h"
 
+#include <algorithm>
+
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/datasets/annotations.h"
+#include "clipself/ops/image_resize.h"
 
 namespace clipself::cli {
 
@@ -28,6 +31,13 @@ void require_pictures(const std::vector<fs::path>& files) {
 
 formats::Image read_rgb(const fs::path& file) {
   return formats::to_rgb(formats::read_image(file));
+}
+
+formats::Image enlarged_to_see(const formats::Image& picture) {
+  constexpr int kLeastSide = 320;
+  const int longer = std::max(picture.width, picture.height);
+  const int factor = (kLeastSide + longer - 1) / longer;
+  return factor > 1 ? ops::resize_bicubic(picture, picture.width * factor, picture.height * factor) : picture;
 }
 
 void require_whole_patches(int image_size, const models::ClipModel& model) {

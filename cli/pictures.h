@@ -18,6 +18,8 @@ std::vector<std::filesystem::path> find_pictures(const std::vector<std::string>&
 void require_pictures(const std::vector<std::filesystem::path>& files);
 /// In RGB.
 formats::Image read_rgb(const std::filesystem::path& file);
+/// Pictures of a few pixels a whole number of times larger: at least 320 pixels at the longer side, for drawing on.
+formats::Image enlarged_to_see(const formats::Image& picture);
 /// Throws Error unless `image_size` is a multiple of the model's patch size.
 void require_whole_patches(int image_size, const models::ClipModel& model);
 

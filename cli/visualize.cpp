@@ -43,14 +43,6 @@ struct Drawing {
   Json numbers;
 };
 
-// Pictures of a few pixels are drawn larger on a sheet, for people with ordinary eyes.
-formats::Image large_enough(const formats::Image& picture) {
-  constexpr int kLeastSide = 320;
-  const int longer = std::max(picture.width, picture.height);
-  const int factor = (kLeastSide + longer - 1) / longer;
-  return factor > 1 ? ops::resize_bicubic(picture, picture.width * factor, picture.height * factor) : picture;
-}
-
 /// Class numbers by falling value.
 std::vector<std::int64_t> falling(const at::Tensor& values) {
   const at::Tensor order = std::get<1>(values.sort(/*stable=*/true, 0, /*descending=*/true)).contiguous();
@@ -154,7 +146,7 @@ class Visualizer {
       else
         ++unlisted;
     }
-    if (unlisted > 0) drawing.sheet.subtitle = fmt::format("{} smaller classes are not listed below", unlisted);
+    if (unlisted > 0) drawing.sheet.subtitle = fmt::format("; {} smaller classes are not listed", unlisted);
     std::vector<vis::Colour> colours(classes_->names.size());
     for (const auto& [label, number] : colour_of_)
       colours[static_cast<std::size_t>(label)] = vis::distinct_colours(number + 1).back();
@@ -184,7 +176,7 @@ class Visualizer {
         text += "  " + name(nearest);
       }
       drawing.numbers["clusters"].push_back(std::move(entry));
-      drawing.sheet.legend.push_back({colours[i], std::move(text)});
+      if (shares[i] > 0) drawing.sheet.legend.push_back({colours[i], std::move(text)});
     }
     add_map(drawing, picture, labels, colours, names, fmt::format("{} clusters", count));
     return drawing;
@@ -295,12 +287,11 @@ void run_visualize(const VisualizeFlags& flags) {
   ResultNames names;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const formats::Image picture = read_rgb(files[i]);
-    Drawing drawing = visualizer.draw(flags.plain ? picture : large_enough(picture),
+    Drawing drawing = visualizer.draw(flags.plain ? picture : enlarged_to_see(picture),
                                       views.empty() ? visualizer.view(picture) : views[i]);
     drawing.sheet.title = files[i].filename().string();
-    if (drawing.sheet.subtitle.empty())
-      drawing.sheet.subtitle =
-          fmt::format("{}, dense map of {} px", fs::path(model->config().name).stem().string(), flags.image_size);
+    drawing.sheet.subtitle = fmt::format("{}, dense map of {} px{}", fs::path(model->config().name).stem().string(),
+                                         flags.image_size, drawing.sheet.subtitle);
     Json entry = {{"image", files[i].string()}, {"width", picture.width}, {"height", picture.height}};
     entry["files"] = write_drawing(flags, drawing, names.of(files[i]));
     entry.update(drawing.numbers);

@@ -29,7 +29,7 @@ formats::Image crop_and_resize(const formats::Image& image, const ops::Box& box,
 
 /// CLIP's preprocessing up to the tensor, as torchvision's Resize(size, BICUBIC) and CenterCrop(size) do it to a Pillow
 /// image: shorter side to `size` in the image's own mode, the longer to the whole part of size * longer / shorter,
-/// offsets of the centre rounded half to even. RGB, size x size.
+/// offsets of the centre rounded half to even. RGB, size x size. Throws Error for more than 2^28 pixels on the way.
 formats::Image resize_shortest_and_crop(const formats::Image& image, int size);
 
 /// RGB image as a uint8 tensor (3, H, W).

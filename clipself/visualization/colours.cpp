@@ -17,14 +17,10 @@ constexpr std::array<Colour, 20> kChosen{
      {225, 90, 200},  {160, 205, 60}, {120, 80, 50}, {250, 175, 195}, {20, 110, 110},  {200, 180, 250}, {128, 25, 45},
      {170, 240, 200}, {120, 125, 25}, {35, 45, 130}, {255, 220, 175}, {125, 130, 140}, {215, 235, 120}}};
 
-// Hue 0..1 at a chroma and lightness of HSL.
-Colour from_hue(double hue, double saturation, double light) {
-  const double span = saturation * std::min(light, 1 - light);
-  const auto channel = [&](double offset) {
-    const double k = std::fmod(offset + hue * 12, 12.0);
-    return byte_of(255 * (light - span * std::max(-1.0, std::min({k - 3, 9 - k, 1.0}))));
-  };
-  return {channel(0), channel(8), channel(4)};
+// Squared distance of colours as eyes see them, cheaply (the "redmean" of Riemersma's CompuPhase).
+double squared_distance(const Colour& a, const Colour& b) {
+  const double red = (a[0] + b[0]) / 2.0, dr = a[0] - b[0], dg = a[1] - b[1], db = a[2] - b[2];
+  return (2 + red / 256) * dr * dr + 4 * dg * dg + (2 + (255 - red) / 256) * db * db;
 }
 
 }  // namespace
@@ -68,12 +64,27 @@ Colour viridis(double value) {
 }
 
 std::vector<Colour> distinct_colours(int count) {
-  std::vector<Colour> colours;
-  for (int i = 0; i < count; ++i) {
-    const auto at = static_cast<std::size_t>(i);
-    colours.push_back(at < kChosen.size() ? kChosen[at]
-                                          : from_hue(std::fmod(0.1 + i * 0.6180339887498949, 1.0), 0.5 + 0.2 * (i % 3),
-                                                     0.36 + 0.12 * (i / 3 % 4)));
+  std::vector<Colour> colours(kChosen.begin(),
+                              kChosen.begin() + std::clamp(count, 0, static_cast<int>(kChosen.size())));
+  if (static_cast<int>(colours.size()) == count) return colours;
+  // Then always the one of a grid that is farthest from all before it.
+  constexpr std::array<std::uint8_t, 9> kLevels{15, 43, 72, 100, 128, 156, 184, 213, 241};
+  std::vector<std::pair<Colour, double>> candidates;
+  for (const std::uint8_t red : kLevels)
+    for (const std::uint8_t green : kLevels)
+      for (const std::uint8_t blue : kLevels) {
+        const Colour colour{red, green, blue};
+        if (lightness(colour) < 20 || lightness(colour) > 92) continue;
+        double nearest = 1e18;
+        for (const Colour& other : colours) nearest = std::min(nearest, squared_distance(colour, other));
+        candidates.emplace_back(colour, nearest);
+      }
+  while (static_cast<int>(colours.size()) < count) {
+    const auto farthest = std::max_element(candidates.begin(), candidates.end(),
+                                           [](const auto& a, const auto& b) { return a.second < b.second; });
+    const Colour chosen = farthest->first;
+    colours.push_back(chosen);
+    for (auto& [colour, nearest] : candidates) nearest = std::min(nearest, squared_distance(colour, chosen));
   }
   return colours;
 }

@@ -20,7 +20,7 @@ double lightness(const Colour& colour);
 /// rising all the way. Values outside 0..1 are clamped, NaN counts as 0.
 Colour viridis(double value);
 
-/// `count` colours that are easy to tell apart: 20 chosen ones, then hues by the golden angle at changing lightness.
+/// `count` colours that are easy to tell apart: 20 chosen ones, then each as far from those before it as can be.
 std::vector<Colour> distinct_colours(int count);
 
 }  // namespace clipself::visualization

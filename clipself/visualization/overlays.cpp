@@ -197,8 +197,10 @@ void draw_boxes(Canvas& canvas, std::span<const LabelledBox> boxes, const Font& 
     std::vector<Plate> places;
     for (const int x : {x0, x1 - w})
       for (const int y : {y0 - plate_height, y0, y1, y1 - plate_height}) places.push_back(place(x, y));
-    // In a crowd: anywhere down the box.
-    for (int y = y0 + plate_height; y < y1; y += plate_height) places.push_back(place(x0, y));
+    // In a crowd: the next free place further down or up.
+    for (int step = 1; step * plate_height < height; ++step)
+      for (const int y : {y0 + step * plate_height, y0 - (step + 1) * plate_height})
+        for (const int x : {x0, x1 - w}) places.push_back(place(x, y));
     const auto found = std::find_if(places.begin(), places.end(), [&](const Plate& p) { return is_free(p, taken); });
     const Plate plate = found == places.end() ? places.front() : *found;
     taken.push_back(plate);

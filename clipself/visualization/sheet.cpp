@@ -73,12 +73,15 @@ formats::Image compose(const Sheet& sheet) {
   const int count = static_cast<int>(sheet.panels.size());
   int columns = sheet.columns;
   if (columns <= 0)
-    columns = static_cast<int>(std::lround(std::sqrt(1.5 * count * panel_height / static_cast<double>(panel_width))));
+    columns = static_cast<int>(std::lround(std::sqrt(2.0 * count * panel_height / static_cast<double>(panel_width))));
   columns = std::clamp(columns, 1, std::max(1, count));
   const int rows = (count + columns - 1) / columns;
   // Small panels still leave room to say what they are.
   const int inner = std::max(columns * panel_width + (columns - 1) * gap, 300 * unit);
-  const int row_height = panel_height + style.text.height + 6 * unit + gap;
+  const bool headed =
+      std::any_of(sheet.panels.begin(), sheet.panels.end(), [](const Panel& p) { return !p.heading.empty(); });
+  const int heading_height = headed ? style.text.height + 6 * unit : 0;
+  const int row_height = panel_height + heading_height + gap;
   const int head = (sheet.title.empty() ? 0 : style.title.height + 6 * unit) +
                    (sheet.subtitle.empty() ? 0 : style.text.height + 6 * unit);
   const LegendLayout legend = lay_out_legend(sheet.legend, style, inner);
@@ -98,7 +101,7 @@ formats::Image compose(const Sheet& sheet) {
     const int left = margin + i % columns * (panel_width + gap), top = y + i / columns * row_height;
     const int room = columns == 1 ? inner : panel_width;
     canvas.write(Canvas::fitted(panel.heading, style.text, room), left, top, style.text, kSheetInk);
-    canvas.paste(panel.image, left, top + style.text.height + 6 * unit);
+    canvas.paste(panel.image, left, top + heading_height);
   }
   y += rows * row_height;
   if (sheet.bar) {

@@ -35,7 +35,7 @@ struct Sheet {
   std::string title;
   std::string subtitle;
   std::vector<Panel> panels;
-  int columns = 0;  ///< 0: as many as make the sheet about 3 to 2
+  int columns = 0;  ///< 0: as many as make the sheet about 2 to 1
   std::vector<LegendEntry> legend;
   std::optional<ColourBar> bar;
 };

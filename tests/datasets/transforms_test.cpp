@@ -53,6 +53,31 @@ TEST(CropAndResize, GivesThinCropsOnePixel) {
   EXPECT_NO_THROW(crop_and_resize(image, {150, 400, 150, 400}, 64));
 }
 
+TEST(ResizeShortestAndCrop, GivesPillowsPixelsInEveryMode) {
+  int compared = 0;
+  for (const auto& item : image_cases::read_list("preprocess/shortest.json", "cases")) {
+    const std::string file = item.at("file");
+    const formats::Image image = formats::read_image(reference("preprocess/" + file));
+    for (const auto& [size, expected] : item.at("sizes").items()) {
+      const formats::Image out = resize_shortest_and_crop(image, std::stoi(size));
+      EXPECT_EQ(checksum(out), expected.get<std::uint32_t>()) << file << " " << size;
+      ++compared;
+    }
+  }
+  EXPECT_GE(compared, 24);
+}
+
+TEST(ResizeShortestAndCrop, RoundsHalvesOfOffsetsToEven) {
+  // Columns numbered by their red; nothing is resized, as the shorter side has the size already.
+  for (const auto& [width, first] : std::vector<std::pair<int, int>>{{11, 2}, {13, 2}, {15, 4}, {8, 0}}) {
+    formats::Image image = formats::blank_image(formats::ImageMode::kRGB, width, 8);
+    for (int y = 0; y < 8; ++y)
+      for (int x = 0; x < width; ++x) image.row(y)[3 * x] = static_cast<std::uint8_t>(x);
+    EXPECT_EQ(resize_shortest_and_crop(image, 8).row(3)[0], first) << width;
+  }
+  EXPECT_THROW(resize_shortest_and_crop(formats::blank_image(formats::ImageMode::kL, 1, 1 << 20), 336), Error);
+}
+
 TEST(Normalize, GivesTheOriginalsTensorAtSampledPixels) {
   const auto cases = formats::read_safetensors(reference("preprocess/normalized.safetensors"));
   for (const std::string file : {"gray_320x240.q92.jpg", "rgba_200x150.png"}) {

@@ -146,7 +146,7 @@ TEST(Colours, OfClassesDiffer) {
     for (std::size_t j = 0; j < i; ++j) {
       int distance = 0;
       for (std::size_t c = 0; c < 3; ++c) distance += std::abs(int{colours[i][c]} - int{colours[j][c]});
-      EXPECT_GT(distance, i < 20 ? 60 : 4) << i << " and " << j;
+      EXPECT_GT(distance, i < 20 ? 60 : 30) << i << " and " << j;
     }
 }
 
