@@ -59,7 +59,7 @@ bad 'folder of images for proposals' '--train-data|images' --train-data images
 
 # RegionCLIP's nouns
 bad 'nouns that are missing' '--train-embed-path|missing.npy' "${nouns[@]}" --train-embed-path missing.npy
-bad 'nouns not given' 'regionclip|--train-embed-path' --method regionclip
+bad 'nouns not given' 'regionclip|--train-embed-path' --dataset-type region_clip
 bad 'nouns of another width' '--train-embed-path|embeddings_width_24.npy|24|16' "${nouns[@]}" --train-embed-path embeddings_width_24.npy
 truncated embeddings.npy 50 >cut.npy
 bad 'nouns cut off' 'cut.npy' "${nouns[@]}" --train-embed-path cut.npy
