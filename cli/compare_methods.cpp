@@ -62,15 +62,15 @@ void print_comparison(const std::vector<Outcome>& outcomes) {
       {"held out", [](const Outcome& o) { return figure(o.regions.held_out, "crops.thing.macc1"); }},
       {"whole images", [](const Outcome& o) { return o.images_known; }},
       {"held out", [](const Outcome& o) { return o.images_held_out; }}};
-  fmt::print("\n{:<30}{:>8} |{:^36} |{:^52} |\n", "top-1, %", "retain", "dense map", "image embedding");
+  fmt::print("\n{:<30}{:>8}{:^39}|{:^52}|\n", "top-1, %", "retain", "dense map", "image embedding");
   fmt::print("{:<30}{:>8}", "", "weight");
   for (const Column& column : kColumns) fmt::print("{:>13}", column.title);
-  fmt::print("{:>10}\n", "training");
+  fmt::print("{:>14}\n", "training");
   for (const Outcome& outcome : outcomes) {
     fmt::print("{:<30}{:>8}", outcome.name,
                outcome.retain_weight > 0 ? fmt::format("{:g}", outcome.retain_weight) : "-");
     for (const Column& column : kColumns) fmt::print("{:>13.1f}", column.value(outcome));
-    fmt::print("{:>10}\n", outcome.seconds > 0 ? format_duration(outcome.seconds) : "");
+    fmt::print("{:>14}\n", outcome.seconds > 0 ? format_duration(outcome.seconds) : "");
   }
   fmt::print(R"(
 Dense map: boxes of things and masks of stuff in new scenes. Image embedding: crops of the same things, and {} pictures of

@@ -8,7 +8,7 @@
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
-#include "clipself/formats/npy.h"
+#include "clipself/models/text_embeddings.h"
 
 namespace clipself::cli {
 namespace {
@@ -54,7 +54,8 @@ void MethodFlags::add_to(CLI::App& app) {
                  "JSON's boxes with their categories as labels). Default: the method's own")
       ->check(CLI::IsMember({"grid_distill", "proposals_distill", "region_clip"}));
   app.add_option("--train-embed-path", noun_embeddings,
-                 "regionclip: noun embeddings .npy, one row a category of the training data, by category id");
+                 "regionclip: noun embeddings (.npy, .safetensors or .pt), one row a category of the training data, by "
+                 "category id");
   app.add_option(
          "--extract-type", extract_type,
          "Where a box's feature comes from: v2, RoIAlign on the dense map, or v1, attention over the box's patches "
@@ -124,14 +125,9 @@ RegionKind MethodFlags::regions() const {
 at::Tensor MethodFlags::read_nouns(const models::ClipConfig& config, const datasets::AnnotationIndex& data) const {
   if (!chosen().teacher.needs_labels) return {};
   require_file(noun_embeddings, "--train-embed-path");
-  const auto nouns = formats::read_npy(noun_embeddings).to(at::kFloat);
-  if (nouns.dim() != 2 || nouns.size(1) != config.embed_dim) {
-    throw Error({.doing = "--train-embed-path",
-                 .where = noun_embeddings,
-                 .found = "an array of shape " + c10::str(nouns.sizes()),
-                 .expected = c10::str("(nouns, ", config.embed_dim, "), the width of ", config.name),
-                 .hint = "embeddings belong to one model"});
-  }
+  const auto embeddings = models::read_class_embeddings(noun_embeddings);
+  models::require_embeddings_of(embeddings, config, "--train-embed-path", noun_embeddings);
+  const auto& nouns = embeddings.rows;
   const auto categories = static_cast<std::int64_t>(data.categories.size());
   if (nouns.size(0) < categories) {
     throw Error({.doing = "--train-embed-path",
