@@ -129,6 +129,8 @@ void EvalFlags::add_to(CLI::App& app, bool required) {
 
 void EvalFlags::prefix(const std::string& data_root) {
   for (auto* path : {&data, &image_root, &segmentation_root, &embeddings}) *path = under(data_root, *path);
+  std::error_code ignored;
+  if (const auto file = under(data_root, classes.names); fs::is_regular_file(file, ignored)) classes.names = file;
 }
 
 std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, models::ClipModel& model) {

@@ -49,9 +49,10 @@ void add_embed_text(CLI::App& app) {
   command->model.precision = "fp32";
   sub->add_option("--config", "TOML file of these settings");
   command->model.add_to(*sub);
-  sub->add_option("--names", command->classes.names,
-                  fmt::format("{}, or a file: a name a line, a JSON array, or a COCO-format JSON (categories by id)",
-                              fmt::join(datasets::known_class_lists(), ", ")))
+  sub->add_option(
+         "--names", command->classes.names,
+         fmt::format("{}, or names between commas, or a file: a name a line, a JSON array, or a COCO-format JSON",
+                     fmt::join(datasets::known_class_lists(), ", ")))
       ->required();
   sub->add_option("--templates", command->classes.templates,
                   "single (a photo of a ...), vild (63), openai (80), or a file with a template a line")

@@ -20,9 +20,10 @@
 #include "clipself/datasets/panoptic.h"
 #include "clipself/distillation/clipself.h"
 #include "clipself/evaluation/zero_shot.h"
-#include "clipself/formats/npy.h"
 #include "clipself/formats/safetensors.h"
+#include "clipself/models/text_embeddings.h"
 #include "clipself/models/weights.h"
+#include "clipself/scenes/captions.h"
 #include "clipself/scenes/coco_writer.h"
 #include "clipself/scenes/contrastive.h"
 #include "clipself/scenes/picture.h"
@@ -326,6 +327,8 @@ Try the other commands on them, for example
   clipself info {0}/patches.safetensors
   clipself eval --model {0}/model.json --pretrained {0}/proposals.safetensors --precision fp32 --det-image-size {1} \
     --val-data {2} --val-image-root {3} --embed-path {0}/class_embeddings.npy
+  clipself embed-text --model {0}/model.json --pretrained {0}/clip.safetensors --names {2} \
+    --templates {0}/prompts.txt --out {0}/embedded.npy
   clipself train --model {0}/model.json --pretrained {0}/clip.safetensors --precision fp32 --det-image-size {1} \
     --dataset-type proposals_distill --train-data {4} --train-image-root {5} \
     --lock-image-unlocked-groups 4 --batch-size {6} --lr 1e-3 --warmup 10 --epochs 1 --alpha 1 --logs {0}/logs
@@ -367,8 +370,11 @@ void quickstart(const QuickstartFlags& flags) {
   const ModelPtr before = pretrained_model(session);
   before->freeze(at::kFloat);
   session.embeddings = scenes::class_embeddings(*before);
-  formats::write_npy(session.folder / "class_embeddings.npy", session.embeddings);
+  models::write_class_embeddings(session.folder / "class_embeddings.npy",
+                                 {.rows = session.embeddings, .names = scenes::class_names(), .model = "model"});
   write_text(session.folder / "model.json", models::config_json(before->config()));
+  write_text(session.folder / "tokenizer.json", scenes::tokenizer_json());
+  write_text(session.folder / "prompts.txt", scenes::prompt_template_lines());
   save_model(session.folder / "clip.safetensors", *before, {});
   std::fflush(stdout);
 

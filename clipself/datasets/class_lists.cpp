@@ -87,6 +87,28 @@ std::vector<std::string> names_of_json(const std::string& path) {
   return names;
 }
 
+/// "cat, hot dog, tree": a comma-separated list, which no path looks like that has a folder in it.
+std::vector<std::string> names_between_commas(std::string_view text) {
+  std::vector<std::string> names;
+  for (std::size_t at = 0; at <= text.size();) {
+    const auto end = std::min(text.find(',', at), text.size());
+    const auto first = std::min(text.find_first_not_of(' ', at), end);
+    const auto last = end == first ? end : text.find_last_not_of(' ', end - 1) + 1;
+    names.emplace_back(text.substr(first, last - first));
+    at = end + 1;
+  }
+  return names;
+}
+
+void check_names(const std::vector<std::string>& names, const std::string& source) {
+  if (names.empty() || names.size() > kMostNames)
+    bad_class_list(source, std::to_string(names.size()) + " names", "1 to " + std::to_string(kMostNames));
+  for (const auto& name : names) {
+    if (name.empty() || name.size() > kLongestName)
+      bad_class_list(source, fmt::format("a name of {} bytes", name.size()), fmt::format("1 to {}", kLongestName));
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> known_class_lists() {
@@ -100,26 +122,25 @@ std::vector<std::string> class_list(const std::string& name_or_file, const std::
   if (const auto found = lists.find(name_or_file); found != lists.end()) return unpack_names(found->second);
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(name_or_file, ignored)) {
+    if (name_or_file.find(',') != std::string::npos && name_or_file.find('/') == std::string::npos) {
+      const auto names = names_between_commas(name_or_file);
+      check_names(names, name_or_file.substr(0, 80));
+      return names;
+    }
     throw Error({.doing = flag,
                  .where = name_or_file,
                  .found = "neither a known list nor a file",
-                 .expected = fmt::format("{}, or a file of names", fmt::join(known_class_lists(), ", "))});
+                 .expected = fmt::format("{}, a file of names, or names between commas",
+                                         fmt::join(known_class_lists(), ", "))});
   }
-  std::string_view head;
   const MappedFile file(name_or_file);
-  head = file.text();
+  const auto head = file.text();
   const auto first = head.find_first_not_of(" \t\r\n");
   const bool json = first != head.npos && (head[first] == '[' || head[first] == '{');
   if (!json && head.substr(0, 4096).find('\0') != head.npos)
     bad_class_list(name_or_file, "bytes that are no text", "a name a line, or JSON");
   const auto names = json ? names_of_json(name_or_file) : names_of_lines(head);
-  if (names.empty() || names.size() > kMostNames)
-    bad_class_list(name_or_file, std::to_string(names.size()) + " names", "1 to " + std::to_string(kMostNames));
-  for (const auto& name : names) {
-    if (name.empty() || name.size() > kLongestName)
-      bad_class_list(name_or_file, fmt::format("a name of {} bytes", name.size()),
-                     fmt::format("1 to {}", kLongestName));
-  }
+  check_names(names, name_or_file);
   return names;
 }
 

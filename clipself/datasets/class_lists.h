@@ -10,8 +10,8 @@ namespace clipself::datasets {
 std::vector<std::string> known_class_lists();
 
 /// The names in the order of their labels: a known list, or a file with a name a line, a JSON array of names, or a
-/// COCO-format JSON, whose categories are taken by id. Throws Error naming the known lists when it is neither, and for
-/// a file without names. `flag` is for the message.
+/// COCO-format JSON, whose categories are taken by id, or names between commas. Throws Error naming the known lists
+/// when it is neither, and for a file without names. `flag` is for the message.
 std::vector<std::string> class_list(const std::string& name_or_file, const std::string& flag);
 
 }  // namespace clipself::datasets

@@ -99,13 +99,16 @@ at::Tensor TextTower::encode(const at::Tensor& tokens) {
                  .found = "tokens of shape " + c10::str(tokens.sizes()),
                  .expected = c10::str("integers (B, L) with L at most ", config_.context_length)});
   }
-  auto x = cast(at::embedding(token_embedding_, tokens), compute_type_);
-  x = x + cast(positional_embedding_.slice(0, 0, tokens.size(1)), compute_type_);
+  // The first of the highest ids, as argmax in the original: the end token.
+  const auto ends = tokens.argmax(-1);
+  // Attention is causal, so that what stands behind the last end token reaches no feature.
+  const auto length =
+      at::GradMode::is_enabled() || tokens.size(0) == 0 ? tokens.size(1) : ends.max().item<std::int64_t>() + 1;
+  auto x = cast(at::embedding(token_embedding_, tokens.slice(1, 0, length)), compute_type_);
+  x = x + cast(positional_embedding_.slice(0, 0, length), compute_type_);
   for (const auto& block : blocks_) x = block->forward(x);
   x = ln_final_->forward(x);
-  // The first of the highest ids, as argmax in the original: the end token.
   const auto rows = at::arange(tokens.size(0), tokens.options());
-  const auto ends = tokens.argmax(-1);
   return x.index({rows, ends}).matmul(cast(text_projection_, compute_type_));
 }
 

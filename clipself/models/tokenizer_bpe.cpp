@@ -60,7 +60,8 @@ class BytePairTokenizer : public Tokenizer {
     }
     for (std::size_t rank = 0; rank < merges.size(); ++rank) {
       const auto& [left, right] = merges[rank];
-      merges_[pair(id_of(left), id_of(right))] = {.rank = rank, .id = id_of(left + right)};
+      const auto first = id_of(left), second = id_of(right);
+      merges_[pair(first, second)] = {.rank = rank, .id = id_of(left + right)};
     }
     for (const auto& [token, id] : ids) tokens_.emplace(id, token);
     for (const auto* name : {"<start_of_text>", "<end_of_text>", "<|startoftext|>", "<|endoftext|>"}) {

@@ -1,9 +1,9 @@
 #include "clipself/scenes/captions.h"
 
-#include <algorithm>
+#include <nlohmann/json.hpp>
 #include <set>
 
-#include "clipself/base/error.h"
+#include "clipself/models/tokenizer.h"
 
 namespace clipself::scenes {
 
@@ -88,23 +88,37 @@ int vocabulary_size() {
   return static_cast<int>(vocabulary().size()) + 3;
 }
 
+std::string tokenizer_json() {
+  nlohmann::ordered_json ids{{"[PAD]", 0}};
+  for (const std::string& word : vocabulary()) ids[word] = ids.size();
+  const std::size_t start = ids.size();
+  ids["<start_of_text>"] = start;
+  ids["<end_of_text>"] = start + 1;
+  const nlohmann::ordered_json document{
+      {"version", "1.0"},
+      {"truncation", nullptr},
+      {"padding", nullptr},
+      {"added_tokens", nlohmann::ordered_json::array()},
+      {"normalizer", {{"type", "Lowercase"}}},
+      {"pre_tokenizer", {{"type", "WhitespaceSplit"}}},
+      {"post_processor", nullptr},
+      {"decoder", nullptr},
+      {"model", {{"type", "WordLevel"}, {"vocab", ids}, {"unk_token", "[UNK]"}}},
+  };
+  return document.dump(1) + "\n";
+}
+
 std::vector<std::int64_t> tokenize(std::string_view text) {
-  const std::vector<std::string>& words = vocabulary();
-  const auto start = static_cast<std::int64_t>(words.size()) + 1;
-  std::vector<std::int64_t> tokens{start};
-  for (const std::string& word : split_words(text)) {
-    const auto found = std::lower_bound(words.begin(), words.end(), word);
-    if (found == words.end() || *found != word)
-      throw Error({.doing = "reading the caption",
-                   .where = std::string(text),
-                   .found = "'" + word + "'",
-                   .expected = "words of the built-in world"});
-    tokens.push_back(found - words.begin() + 1);
-  }
-  tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(kContextLength) - 1));
-  tokens.push_back(start + 1);
-  tokens.resize(kContextLength, 0);
-  return tokens;
+  static const auto tokenizer = models::parse_tokenizer_json(tokenizer_json(), "the built-in world");
+  const std::string one[]{std::string(text)};
+  const at::Tensor row = tokenizer->tokenize(one, kContextLength);
+  const auto* ids = row.const_data_ptr<std::int64_t>();
+  return {ids, ids + kContextLength};
+}
+
+std::string prompt_template_lines() {
+  // Capitals keep "This is", a word this world lacks, from being put in front.
+  return "A {}\nA photo of a {}\nA picture of a {}\nThere is a {}\n";
 }
 
 }  // namespace clipself::scenes

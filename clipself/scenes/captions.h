@@ -24,8 +24,12 @@ std::vector<std::string> class_prompts(int label);
 const std::vector<std::string>& vocabulary();
 inline constexpr int kContextLength = 24;
 int vocabulary_size();  ///< words + 3
+/// The vocabulary as Hugging Face's tokenizer.json (whole words in lower case), for models::read_tokenizer.
+std::string tokenizer_json();
 /// kContextLength tokens: start, the words (as many as fit), end, padding. Throws Error for a word the vocabulary
 /// lacks.
 std::vector<std::int64_t> tokenize(std::string_view text);
+/// Templates for names of this world, a line each, made of its words alone.
+std::string prompt_template_lines();
 
 }  // namespace clipself::scenes

@@ -160,6 +160,24 @@ TEST(NpyFile, WritesWhatNumpyWouldWrite) {
   EXPECT_TRUE(same_bits(read_npy(folder.file("b.npy")), at::ones({2})));
 }
 
+TEST(NpyFile, KeepsANoteBehindTheArray) {
+  const TestFolder folder;
+  const auto array = at::arange(6, at::kFloat).view({3, 2});
+  write_npy(folder.file("a.npy"), array, "a note");
+  const auto noted = read_noted_npy(folder.file("a.npy"));
+  EXPECT_TRUE(same_bits(noted.array, array));
+  EXPECT_EQ(noted.note, "a note");
+  EXPECT_TRUE(same_bits(read_npy(folder.file("a.npy")), array));
+  // The array as it is without, then magic, length, note.
+  write_npy(folder.file("b.npy"), array);
+  const auto with = read_text(folder.file("a.npy")), without = read_text(folder.file("b.npy"));
+  EXPECT_EQ(with, without + "CLIPSELF" + std::string("\6\0\0\0\0\0\0\0", 8) + "a note");
+  EXPECT_EQ(read_noted_npy(folder.file("b.npy")).note, "");
+  for (const auto& wrong :
+       {with + "x", with.substr(0, with.size() - 1), without + "CLIPSELF", without + "another note"})
+    EXPECT_THROW(read_npy(folder.write("c.npy", wrong)), Error) << wrong.size();
+}
+
 TEST(NpyFile, RefusesWhatItCannotHold) {
   const TestFolder folder;
   const auto refusal = [&](const std::string& content) {

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# clipself embed-text, and --class-names and --embed-path of clipself eval and train, on wrong input.
+source "$(dirname "${BASH_SOURCE[0]}")/harness.sh"
+make_checkpoints
+
+# A vocabulary of whole words that fits the text tower of model.json (64 ids), and templates of its words.
+words() {
+  local i=0 word sep=
+  printf '{"normalizer": {"type": "Lowercase"}, "pre_tokenizer": {"type": "WhitespaceSplit"}, "model": {"type": "WordLevel", "vocab": {'
+  for word in '[PAD]' there is a red blue box grass background '<start_of_text>' '<end_of_text>'; do
+    printf '%s"%s": %d' "$sep" "$word" "$((i++))"
+    sep=', '
+  done
+  printf '}}}'
+}
+words >tokenizer.json
+printf 'There is a {}\n{}\n' >templates.txt
+
+good=(embed-text --model model.json --pretrained tiny.pt --names panoptic.json --templates templates.txt)
+bad() { refused "$1" "$2" "${good[@]}" --out out/e.npy "${@:3}"; }
+for suffix in npy safetensors pt; do
+  accepted "good .$suffix" "${good[@]}" --background --out "made.$suffix"
+done
+[[ $(cat "$work.out") == *'4 classes, 2 templates, 16 numbers each'* ]] || failed good 'no summary line'
+accepted 'names in the flag' "${good[@]}" --names 'red box,grass' --out made2.npy
+cp model.json none.json
+accepted 'random weights' "${good[@]}" --model none.json --pretrained none --out made3.npy
+
+# Names and templates
+bad 'unknown list' '--names|cocco|coco_panoptic|lvis' --names cocco
+bad 'folder of names' '--names|images' --names images
+bad 'picture of names' 'images/000001.png' --names images/000001.png
+: >nothing
+bad 'no names' 'nothing' --names nothing
+echo '["a", 1]' >broken.json
+bad 'numbers for names' 'broken.json' --names broken.json
+bad 'words the vocabulary lacks' "tokenizer.json|'person'" --names coco
+bad 'unknown templates' '--templates|vold|single, vild, openai' --templates vold
+bad 'templates without a place' "nothing" --templates nothing
+echo 'a photo' >plain.txt
+bad 'templates without a place' "plain.txt|{}" --templates plain.txt
+
+# Vocabularies
+bad 'missing vocabulary' '--tokenizer|missing.gz' --tokenizer missing.gz
+bad 'folder for a vocabulary' '--tokenizer|images' --tokenizer images
+bad 'picture for a vocabulary' 'images/000001.png' --tokenizer images/000001.png
+bad 'model for a vocabulary' 'model.json' --tokenizer model.json
+sed 's/"red": 4/"red": 400/' tokenizer.json >large.json
+bad 'vocabulary of another model' 'large.json|401 tokens|64' --tokenizer large.json
+for part in 0 1 50 99; do
+  truncated tokenizer.json $part >cut.json
+  bad "vocabulary cut at $part %" 'cut.json' --tokenizer cut.json
+done
+mkdir alone && cp tiny.pt alone/
+bad 'no vocabulary' 'github.com/openai/CLIP|--tokenizer' --pretrained alone/tiny.pt
+
+# Models and output
+bad 'missing checkpoint' '--pretrained|missing.pt' --pretrained missing.pt
+bad 'checkpoint of another model' 'other.pt' --pretrained other.pt
+sed 's/"text_cfg"/"no_text_cfg"/' model.json >blind.json
+bad 'model without a text tower' 'blind.json|text tower' --model blind.json --pretrained none
+bad 'unknown suffix' '--out|e.txt' --out out/e.txt
+bad 'output in /proc' '/proc' --out /proc/e.npy
+refused 'no output' '--out' "${good[@]}"
+
+# Embeddings and names for eval and train
+good=(eval --model model.json --pretrained tiny.pt --precision fp32 --det-image-size 32 --workers 0 --val-data panoptic.json
+  --val-image-root images --val-segm-root panoptic --out out/e.json)
+accepted 'names of the data' "${good[@]}" --class-names panoptic.json --templates templates.txt
+for file in made.npy made.safetensors made.pt; do accepted "embeddings $file" "${good[@]}" --embed-path $file; done
+rm -f out/e.json
+bad() { refused "$1" "$2" "${good[@]}" "${@:3}"; }
+bad 'neither' '--embed-path or --class-names'
+bad 'both' '--class-names|--embed-path' --class-names panoptic.json --embed-path made.npy
+bad 'too few names' '--class-names|2 rows|3' --class-names 'red box,grass' --templates templates.txt
+bad 'unknown names' '--class-names|cocco' --class-names cocco
+echo 'photo {}' >photo.txt
+bad 'words the vocabulary lacks' "tokenizer.json|'photo'" --class-names panoptic.json --templates photo.txt
+cp model.json twin.json
+for file in made.npy made.safetensors made.pt; do
+  bad "embeddings of another model ($file)" '--embed-path|embeddings of model|those of twin' --model twin.json --embed-path $file
+  truncated $file 50 >cut
+  bad "cut $file" 'cut' --embed-path cut
+done
+good=(train --model model.json --pretrained tiny.pt --precision fp32 --det-image-size 32 --batch-size 1 --epochs 1 --workers 0
+  --train-data instances.json --train-image-root images --val-data panoptic.json --val-image-root images --val-segm-root panoptic
+  --logs out --name run)
+bad 'training with another model'"'"'s embeddings' '--embed-path|embeddings of model' --model twin.json --embed-path made.npy
+bad 'training with unknown names' '--class-names|cocco' --class-names cocco
+accepted 'training with names' "${good[@]}" --class-names panoptic.json --templates templates.txt
+grep -q 'zero-shot classification after 1 epochs' "$work.err" || failed 'training with names' 'no evaluation'
+
+finish
