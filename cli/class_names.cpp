@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <set>
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
@@ -51,32 +50,11 @@ void NamesFlags::add_to(CLI::App& app) {
 
 std::vector<std::string> parse_names(const std::string& text, const std::string& flag) {
   const auto known = datasets::known_class_lists();
-  std::vector<std::string> names;
-  const bool list = std::find(known.begin(), known.end(), text) != known.end();
-  // What looks like a file's name and is none gets class_list's message.
-  if (list || fs::exists(text) ||
-      (text.find(',') == std::string::npos && text.find_first_of("./") != std::string::npos)) {
-    names = datasets::class_list(text, flag);
-  } else {
-    for (std::size_t begin = 0; begin <= text.size();) {
-      const std::size_t end = std::min(text.find(',', begin), text.size());
-      std::string name = text.substr(begin, end - begin);
-      name.erase(0, std::min(name.find_first_not_of(" \t"), name.size()));
-      while (!name.empty() && (name.back() == ' ' || name.back() == '\t')) name.pop_back();
-      names.push_back(std::move(name));
-      begin = end + 1;
-    }
-  }
-  std::set<std::string> seen;
-  for (const std::string& name : names) {
-    const bool repeated = !seen.insert(name).second;
-    if (name.empty() || repeated)
-      throw Error({.doing = flag,
-                   .where = text,
-                   .found = name.empty() ? "an empty name" : "'" + name + "' twice",
-                   .expected = "each class once"});
-  }
-  return names;
+  std::error_code ignored;
+  // What could be a file's name or a list gets class_list's message when it is none.
+  const bool one_name = std::find(known.begin(), known.end(), text) == known.end() && !fs::exists(text, ignored) &&
+                        text.find_first_of(",./") == std::string::npos;
+  return one_name ? std::vector<std::string>{text} : datasets::class_list(text, flag);
 }
 
 models::ClassEmbeddings NamesFlags::load(const ModelFlags& model_flags, models::ClipModel& model) const {

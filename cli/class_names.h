@@ -31,8 +31,8 @@ struct NamesFlags {
 models::ClassEmbeddings embeddings_by_name(models::ClassEmbeddings embeddings, const std::vector<std::string>& names,
                                            const std::string& flag, const std::string& path);
 
-/// "a, b, c", a known list, a file of names, or a single name. Throws Error naming `flag` for an empty or repeated
-/// name.
+/// "a, b, c", a known list, a file of names, or a single name. Throws Error naming `flag` for
+/// what looks like a file and is none, and for an empty name.
 std::vector<std::string> parse_names(const std::string& text, const std::string& flag);
 
 }  // namespace clipself::cli

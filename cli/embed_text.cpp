@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "clipself/base/error.h"
+#include "clipself/base/file.h"
 #include "clipself/datasets/class_lists.h"
 #include "clipself/models/text_embeddings.h"
 
@@ -28,6 +29,7 @@ void run(const EmbedTextCommand& command) {
                  .found = "an unknown suffix",
                  .expected = ".npy, .safetensors or .pt"});
   }
+  require_writable_file(command.out);  // before minutes of work
   // Before a model is loaded for them.
   datasets::class_list(command.classes.names, "--names");
   const auto templates = models::prompt_templates(command.classes.templates).size();

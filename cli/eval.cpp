@@ -38,6 +38,7 @@ EvalReport region_report(const EvalCommand& command, const std::function<bool()>
 void run(EvalCommand& command) {
   command.data.prefix(command.data_root);
   command.images.prefix(command.data_root);
+  if (!command.out.empty()) require_writable_file(command.out);
   const StopRequest stop;
   const auto interrupted = [&] { return stop.signal() != 0; };
   EvalReport report;
@@ -52,11 +53,10 @@ void run(EvalCommand& command) {
     spdlog::warn("interrupted: nothing was written");
     throw ExitCode{128 + stop.signal()};
   }
-  if (!command.out.empty()) {
-    write_text(command.out, report.json);
-    spdlog::info("report written to {}", command.out);
-  }
   std::fputs((command.json ? report.json : report.table).c_str(), stdout);
+  if (command.out.empty()) return;
+  write_text(command.out, report.json);
+  spdlog::info("report written to {}", command.out);
 }
 
 }  // namespace

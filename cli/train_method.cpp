@@ -135,10 +135,10 @@ at::Tensor MethodFlags::read_nouns(const models::ClipConfig& config, const datas
                  .found = c10::str(nouns.size(0), " rows"),
                  .expected = c10::str("one for each of the ", categories, " categories of ", data.source)});
   }
-  if (!nouns.isfinite().all().item<bool>()) {
+  if (!(nouns.norm(2, {1}) > 0).all().item<bool>()) {  // NaN is not above 0 either
     throw Error({.doing = "--train-embed-path",
                  .where = noun_embeddings,
-                 .found = "numbers that are not finite",
+                 .found = "a row of zeros or of no finite numbers",
                  .expected = "embeddings"});
   }
   if (nouns.size(0) > categories) {

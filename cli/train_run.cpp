@@ -247,11 +247,11 @@ void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
     if (kFree.contains(name) || !before.is_object() || !before.contains(name) || !before[name].is_string()) continue;
     const auto was = before[name].get<std::string>();
     if (same(was, value)) continue;
-    if (name == "batch-size" || name == "accum-freq") {
+    if (name == "batch-size" || name == "accum-freq" || name == "method" || name == "dataset-type") {
       throw Error({.doing = "--" + name,
                    .where = value,
                    .found = "a run that began with " + was,
-                   .expected = "the same: where it stands is counted in its batches"});
+                   .expected = "the same: its batches and its optimizer are of that run"});
     }
     spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name, was, value);
   }
@@ -309,6 +309,9 @@ void TrainRun::print_plan() const {
                trainer_->steps_per_epoch(), flags_.batch_size * flags_.accum_freq, trainer_->total_steps(),
                student_->logit_scale().device().str());
   spdlog::info("memory about {} (estimate)", format_bytes(estimated_memory()));
+  if (flags_.warmup >= trainer_->total_steps())
+    spdlog::warn("--warmup {} is not over within the {} steps of this run: the learning rate stays below --lr",
+                 flags_.warmup, trainer_->total_steps());
   spdlog::info("experiment in {}", folder_.string());
 }
 

@@ -141,7 +141,7 @@ class Visualizer {
       if (share <= 0) continue;
       // Colours in the order in which classes appear, so that those in use differ as much as they can.
       const int number = colour_of_.emplace(i, static_cast<int>(colour_of_.size())).first->second;
-      if (drawing.sheet.legend.size() < 30)
+      if (drawing.sheet.legend.size() < 30 && share >= 0.0005)
         drawing.sheet.legend.push_back({vis::distinct_colours(number + 1).back(), name(i) + "  " + percent_of(share)});
       else
         ++unlisted;

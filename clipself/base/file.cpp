@@ -125,6 +125,10 @@ void write_text(const fs::path& path, std::string_view text) {
   file.commit();
 }
 
+void require_writable_file(const fs::path& path) {
+  const AtomicFile probe(path);  // never committed
+}
+
 void require_writable_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);

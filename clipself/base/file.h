@@ -61,6 +61,9 @@ std::string read_text(const std::filesystem::path& path);
 void write_text(const std::filesystem::path& path, std::string_view text);
 /// Makes `folder` and its parents, and proves that files can be created there. Throws Error otherwise.
 void require_writable_folder(const std::filesystem::path& folder);
+/// Throws Error unless a file could be written at `path`; leaves nothing there. Asked before work whose result goes
+/// there.
+void require_writable_file(const std::filesystem::path& path);
 /// Throws Error unless `path` is a file that can be opened; `what` names it in the message ("--train-data").
 void require_file(const std::filesystem::path& path, std::string_view what);
 /// Throws Error unless `path` is an existing folder; `what` names it in the message.

@@ -14,7 +14,7 @@ struct Row {
   const char* key;
   const char* title;
 };
-constexpr std::array<Row, 3> kRows{Row{"rois", "boxes"}, Row{"maskpool", "masks"}, Row{"crops", "crops (ceiling)"}};
+constexpr std::array<Row, 3> kRows{Row{"rois", "boxes"}, Row{"maskpool", "masks"}, Row{"crops", "crops"}};
 
 std::string percent(const double* value) {
   return value ? fmt::format("{:.1f}", 100.0 * *value) : "-";

@@ -53,8 +53,7 @@ at::Tensor TextTower::encode(const at::Tensor& tokens) {
   x = x + cast(positional_embedding_.slice(0, 0, length), compute_type_);
   for (const auto& block : transformer_->blocks()) x = block->forward(x, config_.causal);
   x = ln_final_->forward(x);
-  const auto read =
-      config_.pool_last ? x.select(1, -1) : x.index({at::arange(tokens.size(0), tokens.options()), ends});
+  const auto read = config_.pool_last ? x.select(1, -1) : x.index({at::arange(tokens.size(0), tokens.options()), ends});
   return projection_ ? projection_->forward(read) : read.matmul(cast(text_projection_, compute_type_));
 }
 

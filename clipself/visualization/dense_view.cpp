@@ -76,17 +76,26 @@ at::Tensor similarities(const DenseView& view, const at::Tensor& embeddings) {
 }
 
 std::vector<int> best_of(const DenseView& view, const at::Tensor& scores, int width, int height) {
-  constexpr std::int64_t kNumbersAtOnce = std::int64_t{1} << 24;
-  const at::Tensor wide = between(scores, positions(0, width, width, view.columns, scores.size(2)), 2);
-  const auto band = static_cast<int>(std::clamp<std::int64_t>(kNumbersAtOnce / (scores.size(0) * width), 1, height));
-  std::vector<int> best;
-  best.reserve(static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
-  for (int y = 0; y < height; y += band) {
-    const int end = std::min(y + band, height);
-    const at::Tensor rows = between(wide, positions(y, end, height, view.rows, scores.size(1)), 1);
-    const at::Tensor index = rows.argmax(0).to(at::kInt).contiguous();
-    const int* first = index.const_data_ptr<int>();
-    best.insert(best.end(), first, first + index.numel());
+  const at::Tensor wide =
+      between(scores, positions(0, width, width, view.columns, scores.size(2)), 2).transpose(0, 1).contiguous();
+  const Positions down = positions(0, height, height, view.rows, scores.size(1));
+  const std::int64_t classes = scores.size(0);
+  const auto pixels = static_cast<std::size_t>(width);
+  std::vector<int> best(pixels * static_cast<std::size_t>(height));
+  // By hand: argmax over the first of three dimensions is many times slower, and needs all values at once.
+  std::vector<float> highest(pixels);
+  for (int y = 0; y < height; ++y) {
+    const float* above = wide.const_data_ptr<float>() + down.first.const_data_ptr<std::int64_t>()[y] * classes * width;
+    const float* below = wide.const_data_ptr<float>() + down.second.const_data_ptr<std::int64_t>()[y] * classes * width;
+    const float fraction = down.fraction.const_data_ptr<float>()[y];
+    int* row = best.data() + static_cast<std::size_t>(y) * pixels;
+    std::fill(highest.begin(), highest.end(), -HUGE_VALF);
+    for (int label = 0; label < classes; ++label, above += width, below += width)
+      for (std::size_t x = 0; x < pixels; ++x) {
+        const float value = above[x] + fraction * (below[x] - above[x]);
+        row[x] = value > highest[x] ? label : row[x];
+        highest[x] = std::max(highest[x], value);
+      }
   }
   return best;
 }

@@ -32,8 +32,8 @@ at::Tensor enlarge(const DenseView& view, const at::Tensor& maps, int width, int
 
 /// Cosine of each class with each token: `embeddings` (classes, D) of unit length -> (classes, h, w).
 at::Tensor similarities(const DenseView& view, const at::Tensor& embeddings);
-/// The index of the highest of C enlarged `scores` (C, h, w) at each of width * height pixels, row by row, in bounded
-/// memory however large the picture.
+/// The index of the highest of C enlarged `scores` (C, h, w), of equal ones the first, at each of width * height
+/// pixels, row by row. Memory grows with C * width, not with the pixels.
 std::vector<int> best_of(const DenseView& view, const at::Tensor& scores, int width, int height);
 
 }  // namespace clipself::visualization

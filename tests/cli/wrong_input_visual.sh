@@ -54,8 +54,7 @@ bad 'missing embeddings' '--embed-path|missing.npy' --embed-path missing.npy
 bad 'embeddings of another width' '--embed-path|24|16' --embed-path embeddings_width_24.npy
 bad 'picture for embeddings' '000001.png' --embed-path images/000001.png
 bad 'names that are too few' '--names|1 names' --embed-path embeddings.npy --names one
-bad 'a name twice' "'a' twice" --embed-path embeddings.npy --names 'a, b, a'
-bad 'an empty name' 'an empty name' --embed-path embeddings.npy --names 'a,,b'
+bad 'an empty name' 'a,,b' --embed-path embeddings.npy --names 'a,,b'
 bad 'missing file of names' 'missing.txt' --names missing.txt
 bad 'no vocabulary' 'tokenizer' --names "$names"
 bad 'missing vocabulary' '--tokenizer|missing.json' --names "$names" --tokenizer missing.json
