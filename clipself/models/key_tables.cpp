@@ -41,6 +41,22 @@ constexpr KeyRule kTopLevelText[] = {
     {"text.attn_mask", ""},
 };
 
+// The text tower of both libraries below.
+constexpr KeyRule kHuggingFaceText[] = {
+    {"text_model.embeddings.token_embedding.weight", "text.token_embedding.weight"},
+    {"text_model.embeddings.position_embedding.weight", "text.positional_embedding"},
+    {"text_model.embeddings.position_ids", ""},
+    {"text_model.final_layer_norm.*", "text.ln_final.*"},
+    {"text_model.encoder.layers.{}.layer_norm1.*", "text.transformer.resblocks.{}.ln_1.*"},
+    {"text_model.encoder.layers.{}.layer_norm2.*", "text.transformer.resblocks.{}.ln_2.*"},
+    {"text_model.encoder.layers.{}.self_attn.q_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kFirst},
+    {"text_model.encoder.layers.{}.self_attn.k_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kSecond},
+    {"text_model.encoder.layers.{}.self_attn.v_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kThird},
+    {"text_model.encoder.layers.{}.self_attn.out_proj.*", "text.transformer.resblocks.{}.attn.out_proj.*"},
+    {"text_model.encoder.layers.{}.mlp.fc1.*", "text.transformer.resblocks.{}.mlp.c_fc.*"},
+    {"text_model.encoder.layers.{}.mlp.fc2.*", "text.transformer.resblocks.{}.mlp.c_proj.*"},
+};
+
 // transformers.CLIPModel
 constexpr KeyRule kHuggingFaceClip[] = {
     {"logit_scale", "logit_scale"},
@@ -52,10 +68,6 @@ constexpr KeyRule kHuggingFaceClip[] = {
     {"vision_model.embeddings.position_ids", ""},
     {"vision_model.pre_layrnorm.*", "visual.ln_pre.*"},  // their spelling
     {"vision_model.post_layernorm.*", "visual.ln_post.*"},
-    {"text_model.embeddings.token_embedding.weight", "text.token_embedding.weight"},
-    {"text_model.embeddings.position_embedding.weight", "text.positional_embedding"},
-    {"text_model.embeddings.position_ids", ""},
-    {"text_model.final_layer_norm.*", "text.ln_final.*"},
     {"vision_model.encoder.layers.{}.layer_norm1.*", "visual.transformer.resblocks.{}.ln_1.*"},
     {"vision_model.encoder.layers.{}.layer_norm2.*", "visual.transformer.resblocks.{}.ln_2.*"},
     {"vision_model.encoder.layers.{}.self_attn.q_proj.*", "visual.transformer.resblocks.{}.attn.in_proj_*",
@@ -67,14 +79,6 @@ constexpr KeyRule kHuggingFaceClip[] = {
     {"vision_model.encoder.layers.{}.self_attn.out_proj.*", "visual.transformer.resblocks.{}.attn.out_proj.*"},
     {"vision_model.encoder.layers.{}.mlp.fc1.*", "visual.transformer.resblocks.{}.mlp.c_fc.*"},
     {"vision_model.encoder.layers.{}.mlp.fc2.*", "visual.transformer.resblocks.{}.mlp.c_proj.*"},
-    {"text_model.encoder.layers.{}.layer_norm1.*", "text.transformer.resblocks.{}.ln_1.*"},
-    {"text_model.encoder.layers.{}.layer_norm2.*", "text.transformer.resblocks.{}.ln_2.*"},
-    {"text_model.encoder.layers.{}.self_attn.q_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kFirst},
-    {"text_model.encoder.layers.{}.self_attn.k_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kSecond},
-    {"text_model.encoder.layers.{}.self_attn.v_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kThird},
-    {"text_model.encoder.layers.{}.self_attn.out_proj.*", "text.transformer.resblocks.{}.attn.out_proj.*"},
-    {"text_model.encoder.layers.{}.mlp.fc1.*", "text.transformer.resblocks.{}.mlp.c_fc.*"},
-    {"text_model.encoder.layers.{}.mlp.fc2.*", "text.transformer.resblocks.{}.mlp.c_proj.*"},
 };
 
 // transformers.SiglipModel; the names here are timm's, as open_clip's SigLIP checkpoints have them.
@@ -99,19 +103,7 @@ constexpr KeyRule kHuggingFaceSiglip[] = {
     {"vision_model.encoder.layers.{}.self_attn.v_proj.*", "visual.trunk.blocks.{}.attn.qkv.*", Form::kThird},
     {"vision_model.encoder.layers.{}.self_attn.out_proj.*", "visual.trunk.blocks.{}.attn.proj.*"},
     {"vision_model.encoder.layers.{}.mlp.*", "visual.trunk.blocks.{}.mlp.*"},
-    {"text_model.embeddings.token_embedding.weight", "text.token_embedding.weight"},
-    {"text_model.embeddings.position_embedding.weight", "text.positional_embedding"},
-    {"text_model.embeddings.position_ids", ""},
-    {"text_model.final_layer_norm.*", "text.ln_final.*"},
     {"text_model.head.*", "text.text_projection.*"},
-    {"text_model.encoder.layers.{}.layer_norm1.*", "text.transformer.resblocks.{}.ln_1.*"},
-    {"text_model.encoder.layers.{}.layer_norm2.*", "text.transformer.resblocks.{}.ln_2.*"},
-    {"text_model.encoder.layers.{}.self_attn.q_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kFirst},
-    {"text_model.encoder.layers.{}.self_attn.k_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kSecond},
-    {"text_model.encoder.layers.{}.self_attn.v_proj.*", "text.transformer.resblocks.{}.attn.in_proj_*", Form::kThird},
-    {"text_model.encoder.layers.{}.self_attn.out_proj.*", "text.transformer.resblocks.{}.attn.out_proj.*"},
-    {"text_model.encoder.layers.{}.mlp.fc1.*", "text.transformer.resblocks.{}.mlp.c_fc.*"},
-    {"text_model.encoder.layers.{}.mlp.fc2.*", "text.transformer.resblocks.{}.mlp.c_proj.*"},
 };
 
 /// What "{}" and "*" of `pattern` stand for in `name`, or nothing when it does not fit.
@@ -155,11 +147,13 @@ const KeyRule* find_rule(std::span<const KeyRule> table, const std::string& name
 
 class Renamer {
  public:
-  Renamer(std::span<const KeyRule> table, const std::string& source) : table_(table), source_(source) {}
+  Renamer(std::span<const KeyRule> table, std::span<const KeyRule> more, const std::string& source)
+      : table_(table), more_(more), source_(source) {}
 
   void add(const std::string& name, const at::Tensor& tensor) {
     Match found;
     const auto* rule = find_rule(table_, name, found);
+    if (rule == nullptr) rule = find_rule(more_, name, found);
     if (rule == nullptr) return put(name, tensor);
     if (rule->ours.empty()) return;
     const auto ours = fill_in(rule->ours, found);
@@ -210,7 +204,7 @@ class Renamer {
                  .expected = expected});
   }
 
-  std::span<const KeyRule> table_;
+  std::span<const KeyRule> table_, more_;
   const std::string& source_;
   TensorDict out_;
   std::map<std::string, std::array<at::Tensor, 3>> parts_;
@@ -249,10 +243,12 @@ bool is_openai(const TensorDict& tensors) {
 TensorDict official_names(const TensorDict& tensors, const std::string& source) {
   const bool siglip = tensors.contains("vision_model.head.probe");
   const bool clip = !siglip && tensors.contains("vision_model.embeddings.patch_embedding.weight");
+  const std::span<const KeyRule> text =
+      siglip || clip ? std::span<const KeyRule>(kHuggingFaceText) : std::span<const KeyRule>();
   const std::span<const KeyRule> table = siglip ? std::span<const KeyRule>(kHuggingFaceSiglip)
                                          : clip ? std::span<const KeyRule>(kHuggingFaceClip)
                                                 : std::span<const KeyRule>(kTopLevelText);
-  Renamer renamer(table, source);
+  Renamer renamer(table, text, source);
   for (const auto& item : tensors) renamer.add(item.key(), item.value());
   auto out = renamer.finish();
   return siglip ? split_head(out) : out;
