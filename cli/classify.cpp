@@ -75,33 +75,25 @@ class Classifier {
     const double scale = datasets::longest_scale(picture.width, picture.height, flags_.image_size);
     const int size = model_.visual().image_size();
     const at::Device device = model_.logit_scale().device();
-    const auto& statistics = model_.config().pixels;
     at::Tensor places = at::empty({static_cast<std::int64_t>(list.size()), 4});
     std::vector<at::Tensor> crops, features;
     for (std::size_t i = 0; i < list.size(); ++i) {
       const auto row = datasets::normalized_box(list[i], scale, flags_.image_size);
       places[static_cast<std::int64_t>(i)] = at::tensor(at::ArrayRef<float>(row));
-      crops.push_back(datasets::to_tensor(datasets::crop_and_resize(picture, enlarged_box(picture, list[i]), size)));
+      const ops::Box crop = datasets::enlarged_crop(list[i], flags_.crop_scale, picture.width, picture.height);
+      crops.push_back(datasets::to_tensor(datasets::crop_and_resize(picture, crop, size)));
     }
     const at::Tensor square = vis::dense_square(model_, picture, flags_.image_size);
     const at::Tensor dense = models::unit_length(models::pool_boxes(square, {places.to(device)})).cpu();
     constexpr std::int64_t kCropsAtOnce = 32;
     for (const at::Tensor& batch : at::stack(crops).split(kCropsAtOnce)) {
-      const at::Tensor input = datasets::normalize(batch.to(device), {.mean = statistics.mean, .std = statistics.std});
-      features.push_back(models::unit_length(model_.encode_image(input).to(at::kFloat)).cpu());
+      const at::Tensor embedded = model_.encode_image(datasets::model_input(model_, batch));
+      features.push_back(models::unit_length(embedded.to(at::kFloat)).cpu());
     }
     return {guesses(dense), guesses(at::cat(features))};
   }
 
  private:
-  /// About its centre by --crop-scale, clipped to the picture.
-  ops::Box enlarged_box(const formats::Image& picture, const ops::Box& box) const {
-    const double half_w = (box.x1 - box.x0) * flags_.crop_scale / 2, half_h = (box.y1 - box.y0) * flags_.crop_scale / 2;
-    const double x = (box.x0 + box.x1) / 2, y = (box.y0 + box.y1) / 2;
-    return {std::max(x - half_w, 0.0), std::max(y - half_h, 0.0), std::min(x + half_w, double(picture.width)),
-            std::min(y + half_h, double(picture.height))};
-  }
-
   std::vector<Guesses> guesses(const at::Tensor& features) const {
     const at::Tensor cosine = features.matmul(classes_.rows.t());
     const double scale = std::exp(model_.logit_scale().to(at::kDouble).item<double>());

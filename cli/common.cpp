@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <thread>
 
 #include "clipself/base/error.h"
@@ -56,6 +57,15 @@ at::ScalarType parse_precision(const std::string& name) {
        .found = "an unknown precision",
        .expected = "fp32 or bf16",
        .hint = name == "amp" || name == "fp16" ? "bf16 takes the place of fp16 here and needs no loss scaling" : ""});
+}
+
+models::BoxFeature parse_extract_type(const std::string& name, const models::ClipConfig& config) {
+  if (name == "v2") return models::BoxFeature::kRoiAlign;
+  if (config.vision.backbone == "vit") return models::BoxFeature::kMaskAttention;
+  throw Error({.doing = "--extract-type",
+               .where = name,
+               .found = "a backbone '" + config.vision.backbone + "', which has no such feature",
+               .expected = "v2, or a plain CLIP ViT"});
 }
 
 at::Device parse_device(const std::string& name) {
@@ -138,7 +148,8 @@ void EvalFlags::add_to(CLI::App& app, bool required) {
                  "Class embeddings, one row a category by category id: .npy, .safetensors or .pt");
   app.add_option("--class-names", classes.names,
                  "In place of --embed-path: embed these names with the model's text tower (a known list or a file)");
-  app.add_option("--templates", classes.templates, "Prompts of --class-names: single, vild, openai or a file")
+  app.add_option("--templates", classes.templates,
+                 "Prompts of names that the model embeds: single, vild, openai or a file")
       ->capture_default_str();
   app.add_option("--det-image-size", image_size, "Longer side of an image, in pixels; images are padded to this square")
       ->capture_default_str()
@@ -148,6 +159,12 @@ void EvalFlags::add_to(CLI::App& app, bool required) {
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 10));
   app.add_option("--workers", workers, "Threads that load images")->capture_default_str()->check(CLI::Range(0, 256));
+  app.add_option(
+         "--extract-type", extract_type,
+         "Where the feature of a box (or mask) comes from: v2, RoIAlign on the dense map (or its mean over the mask), "
+         "or v1, attention over its patches (plain CLIP ViTs only)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"v1", "v2"}));
   app.add_flag("--image-ave-pool", image_average_pool, "Embed crops by the mean of their dense map");
   app.add_flag("--half-precision-means", half_precision_means,
                "Round class accuracies to float16 before averaging, as the Python original does");
@@ -176,16 +193,12 @@ models::ClassEmbeddings embed_names(std::span<const std::string> names, const st
                                     const ModelFlags& model_flags, models::ClipModel& model) {
   const auto prompts = models::prompt_templates(templates);
   const auto tokenizer = tokenizer_of(model_flags, model);
+  std::set<std::string_view> seen;
+  for (const auto& name : names)
+    if (!seen.insert(name).second) spdlog::warn("the name '{}' stands twice: its rows will be equal", name);
   Progress bar("embedding classes", static_cast<std::int64_t>(names.size()));
   return models::embed_classes(model, *tokenizer, names, prompts,
                                [&](std::int64_t done, std::int64_t) { bar.update(done); });
-}
-
-models::ClassEmbeddings embed_class_list(const ClassFlags& flags, const ModelFlags& model_flags,
-                                         models::ClipModel& model, const std::string& flag, bool background) {
-  auto names = datasets::class_list(flags.names, flag);
-  if (background) names.emplace_back("background");
-  return embed_names(names, flags.templates, model_flags, model);
 }
 
 namespace {
@@ -199,7 +212,8 @@ models::ClassEmbeddings evaluation_embeddings(const EvalFlags& flags, const Mode
                    .found = "--embed-path as well",
                    .expected = "one of the two"});
     }
-    return embed_class_list(flags.classes, model_flags, model, "--class-names");
+    return embed_names(datasets::class_list(flags.classes.names, "--class-names"), flags.classes.templates, model_flags,
+                       model);
   }
   if (flags.embeddings.empty())
     throw Error({.doing = "choosing class embeddings", .found = "none", .expected = "--embed-path or --class-names"});
@@ -230,8 +244,9 @@ Evaluator::Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, mode
   require_folder(flags.image_root, "--val-image-root");
   const auto segmentation =
       flags.segmentation_root.empty() ? fs::path(flags.data).replace_extension() : fs::path(flags.segmentation_root);
-  require_folder(segmentation, "--val-segm-root");
   auto index = datasets::read_coco_panoptic(flags.data);
+  require_folder(segmentation, flags.segmentation_root.empty() ? "--val-segm-root (by default, beside --val-data)"
+                                                               : "--val-segm-root");
   const auto embeddings = evaluation_embeddings(flags, model_flags, model);
   embeddings_ = embeddings.rows;
   if (embeddings_.size(0) < static_cast<std::int64_t>(index.categories.size())) {
@@ -251,6 +266,7 @@ Evaluator::Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, mode
   options_.workers = flags.workers;
   options_.image_average_pool = flags.image_average_pool;
   options_.half_precision_means = flags.half_precision_means;
+  options_.box_feature = parse_extract_type(flags.extract_type, model.config());
 }
 
 evaluation::ZeroShotResult Evaluator::run(models::ClipModel& model, const std::function<bool()>& interrupted) const {

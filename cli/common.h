@@ -20,6 +20,9 @@ CLI::Validator not_negative();
 CLI::Validator above_zero();
 CLI::Validator part_below_one();  ///< [0, 1)
 
+/// --extract-type: v1 or v2.
+models::BoxFeature parse_extract_type(const std::string& name, const models::ClipConfig& config);
+
 /// "fp32" or "bf16" (and open_clip's names for it) as a type. Throws Error for anything else.
 at::ScalarType parse_precision(const std::string& name);
 /// "auto", "cpu", "cuda" or "cuda:1". Throws Error when there is no such device.
@@ -53,10 +56,6 @@ std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, m
 /// Embeddings of these names by the model's own text tower, with a progress bar.
 models::ClassEmbeddings embed_names(std::span<const std::string> names, const std::string& templates,
                                     const ModelFlags& model_flags, models::ClipModel& model);
-/// Embeddings of these classes, "background" behind them when asked for; with a progress bar. Throws Error naming
-/// `flag` for names that are no list, and when the model has no vocabulary.
-models::ClassEmbeddings embed_class_list(const ClassFlags& flags, const ModelFlags& model_flags,
-                                         models::ClipModel& model, const std::string& flag, bool background = false);
 
 /// --val-data, --val-image-root, --val-segm-root, --embed-path or --class-names, and how they are read
 struct EvalFlags {
@@ -68,6 +67,7 @@ struct EvalFlags {
   bool image_average_pool = false;
   bool half_precision_means = false;
   std::string mask_rule = "bicubic";
+  std::string extract_type = "v2";
 
   void add_to(CLI::App& app, bool required);
   bool given() const { return !data.empty(); }

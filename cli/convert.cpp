@@ -40,6 +40,7 @@ void run(const ConvertFlags& flags) {
                  .found = "the input file itself",
                  .expected = "another file"});
   }
+  require_writable_file(out);
   const auto state = formats::read_state_dict(flags.in);
   formats::TensorDict tensors;
   double bytes = 0;

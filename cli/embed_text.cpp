@@ -4,10 +4,12 @@
 #include <filesystem>
 #include <memory>
 
+#include "cli/class_names.h"
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
+#include "clipself/base/progress.h"
 #include "clipself/datasets/class_lists.h"
 #include "clipself/models/text_embeddings.h"
 
@@ -31,15 +33,17 @@ void run(const EmbedTextCommand& command) {
   }
   require_writable_file(command.out);  // before minutes of work
   // Before a model is loaded for them.
-  datasets::class_list(command.classes.names, "--names");
+  auto names = parse_names(command.classes.names, "--names");
+  if (command.background) names.emplace_back("background");
   const auto templates = models::prompt_templates(command.classes.templates).size();
   const auto type = parse_precision(command.model.precision);
   const auto model = command.model.load(/*with_text=*/true);
   model->freeze(type);
-  const auto embeddings = embed_class_list(command.classes, command.model, *model, "--names", command.background);
+  const auto embeddings = embed_names(names, command.classes.templates, command.model, *model);
   models::write_class_embeddings(command.out, embeddings);
-  fmt::print("{}: {} classes, {} templates, {} numbers each, by the text tower of {}\n", command.out,
-             embeddings.rows.size(0), templates, embeddings.rows.size(1), embeddings.model);
+  fmt::print("{}: {}, {}, {} numbers each, by the text tower of {}\n", command.out,
+             counted(embeddings.rows.size(0), "class", "classes"),
+             counted(static_cast<std::int64_t>(templates), "template"), embeddings.rows.size(1), embeddings.model);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
+#include "clipself/base/progress.h"
 #include "clipself/base/signals.h"
 
 namespace clipself::cli {
@@ -29,8 +30,9 @@ EvalReport region_report(const EvalCommand& command, const std::function<bool()>
   auto model = command.model.load(!command.data.classes.names.empty());
   const Evaluator evaluator(command.data, command.model, *model);
   model->freeze(type);
-  spdlog::info("{} images, {} segments, {} classes", evaluator.data().size(),
-               evaluator.data().index().annotation_count(), evaluator.data().index().categories.size());
+  const auto& index = evaluator.data().index();
+  spdlog::info("{}, {}, {}", counted(evaluator.data().size(), "image"), counted(index.annotation_count(), "segment"),
+               counted(std::ssize(index.categories), "class", "classes"));
   const auto result = evaluator.run(*model, interrupted);
   return {evaluation::report_json(result), evaluation::report_table(result, command.per_class)};
 }

@@ -61,7 +61,8 @@ EvalReport classification_report(const ImageTaskFlags& flags, const EvalFlags& d
     classes = embeddings_by_name(std::move(classes), images.names, "--image-folder", data.embeddings);
   }
   model->freeze(type);
-  spdlog::info("{} images, {} classes", images.files.size(), images.names.size());
+  spdlog::info("{}, {}", counted(std::ssize(images.files), "image"),
+               counted(std::ssize(images.names), "class", "classes"));
   Progress bar("evaluating", static_cast<std::int64_t>(images.files.size()));
   const auto result =
       evaluation::evaluate_classification(*model, images, classes.rows, image_options(flags, data, bar, interrupted));
@@ -84,7 +85,7 @@ EvalReport retrieval_report(const ImageTaskFlags& flags, const EvalFlags& data, 
     const auto count = static_cast<std::int64_t>(image.captions.size());
     total += 1 + (flags.captions_per_image > 0 ? std::min<std::int64_t>(flags.captions_per_image, count) : count);
   }
-  spdlog::info("{} images, {} captions", captions.size(), total - static_cast<std::int64_t>(captions.size()));
+  spdlog::info("{}, {}", counted(std::ssize(captions), "image"), counted(total - std::ssize(captions), "caption"));
   Progress bar("evaluating", total);
   const auto result = evaluation::evaluate_retrieval(
       *model, *tokenizer, captions, data.image_root,

@@ -15,6 +15,8 @@
 #include "clipself/formats/safetensors.h"
 #include "clipself/formats/state_dict.h"
 #include "clipself/formats/torch_archive.h"
+#include "clipself/models/config.h"
+#include "clipself/models/text_embeddings.h"
 #include "clipself/models/weights.h"
 
 namespace clipself::cli {
@@ -109,6 +111,56 @@ Json describe_tensors(const TensorDict& tensors, bool list) {
   return out;
 }
 
+bool is_model_config(const Json& document) {
+  return document.is_object() &&
+         (document.contains("vision_cfg") || document.contains("model_cfg") || document.contains("model_type"));
+}
+
+Json describe_model(const std::filesystem::path& path) {
+  const auto config = models::parse_config(read_text(path), path.string());
+  const auto& vision = config.vision;
+  return {{"format", "model configuration"},
+          {"backbone", vision.backbone},
+          {"embedding width", config.embed_dim},
+          {"image size", vision.image_size},
+          {"patch size", vision.patch_size},
+          {"layers", vision.layers},
+          {"width", vision.width},
+          {"text tower", config.text
+                             ? fmt::format("{} of width {}", counted(config.text->layers, "layer"), config.text->width)
+                             : std::string("none")}};
+}
+
+Json describe_embeddings(const models::ClassEmbeddings& embeddings, const char* format) {
+  Json out = {{"format", format}, {"shape", shape_of(embeddings.rows)}};
+  if (!embeddings.model.empty()) out["model"] = embeddings.model;
+  if (!embeddings.names.empty()) {
+    const auto shown = std::min<std::size_t>(embeddings.names.size(), 5);
+    out["classes"] =
+        fmt::format("{}{}", fmt::join(embeddings.names.begin(), embeddings.names.begin() + std::ptrdiff_t(shown), ", "),
+                    shown < embeddings.names.size() ? ", ..." : "");
+  }
+  return out;
+}
+
+/// Class embeddings are a dictionary of vectors of one width, or what embed-text wrote.
+bool is_embedding_dictionary(const Value& value) {
+  if (!value.is(Value::Kind::kDict) || value.as_dict().empty()) return false;
+  std::int64_t width = -1;
+  for (const auto& [key, item] : value.as_dict()) {
+    if (!key.is(Value::Kind::kString)) return false;
+    if (!item.is(Value::Kind::kTensor)) {
+      if (key.as_string() == "clipself") continue;
+      return false;
+    }
+    const auto& row = item.as_tensor();
+    if (row.dim() != 1 || (width >= 0 && row.size(0) != width) || key.as_string().find('.') != std::string::npos)
+      return false;
+    width = row.size(0);
+  }
+  return width > 0;
+}
+
 Json describe_annotations(const std::filesystem::path& path) {
   // A panoptic file keeps its segments inside its annotations.
   if (MappedFile(path).text().find("\"segments_info\"") != std::string_view::npos) {
@@ -132,11 +184,18 @@ Json describe_annotations(const std::filesystem::path& path) {
 Json describe(const std::filesystem::path& path, bool list) {
   const MappedFile file(path);
   const auto text = file.text();
+  if (text.empty())
+    throw Error({.doing = "reading", .where = path.string(), .found = "an empty file", .expected = "some content"});
   Json out = {{"file", path.string()}, {"size", format_bytes(static_cast<double>(file.size()))}};
   if (formats::looks_like_torch_archive(file.bytes())) {
     out["format"] = "torch archive";
     Json values = Json::object();
-    describe_values(formats::read_torch_archive(path), "", values);
+    const auto root = formats::read_torch_archive(path);
+    describe_values(root, "", values);
+    if (is_embedding_dictionary(root)) {
+      out.update(describe_embeddings(models::read_class_embeddings(path), "class embeddings by name (torch archive)"));
+      return out;
+    }
     const auto state = formats::read_state_dict(path);
     out["weights in"] = state.wrapper.empty() ? "top level" : state.wrapper;
     out.update(describe_tensors(state.tensors, list));
@@ -145,6 +204,10 @@ Json describe(const std::filesystem::path& path, bool list) {
     const auto array = formats::read_npy(path);
     out.update(
         Json{{"format", "NumPy array"}, {"shape", shape_of(array)}, {"type", c10::toString(array.scalar_type())}});
+    if (array.dim() == 2 && at::isFloatingType(array.scalar_type()) && array.size(0) > 0) {
+      const auto embeddings = models::read_class_embeddings(path);
+      if (!embeddings.names.empty()) out.update(describe_embeddings(embeddings, "class embeddings (NumPy array)"));
+    }
   } else if (text.starts_with("\x89PNG") || text.starts_with("\xff\xd8")) {
     const auto image = formats::read_image(path);
     out.update(Json{{"format", text.starts_with("\x89PNG") ? "PNG image" : "JPEG image"},
@@ -153,7 +216,11 @@ Json describe(const std::filesystem::path& path, bool list) {
                     {"height", image.height}});
   } else if (const auto first = text.find_first_not_of(" \t\r\n");
              first != std::string_view::npos && (text[first] == '{' || text[first] == '[')) {
-    out.update(describe_annotations(path));
+    constexpr std::size_t kLargestConfig = std::size_t{1} << 20;
+    const bool small = text.size() < kLargestConfig;
+    out.update(small && is_model_config(Json::parse(text, nullptr, /*allow_exceptions=*/false))
+                   ? describe_model(path)
+                   : describe_annotations(path));
   } else if (path.extension() == ".safetensors" || (text.size() > 9 && text[8] == '{')) {
     const auto read = formats::read_safetensors(path);
     out["format"] = "safetensors";
@@ -163,7 +230,7 @@ Json describe(const std::filesystem::path& path, bool list) {
     throw Error({.doing = "reading",
                  .where = path.string(),
                  .found = "an unknown kind of file",
-                 .expected = "a torch archive, safetensors, .npy, JPEG, PNG, or COCO-format JSON"});
+                 .expected = "a torch archive, safetensors, .npy, JPEG, PNG, a COCO-format JSON or a model's"});
   }
   return out;
 }

@@ -1,9 +1,14 @@
 // clipself: the command-line program. Exit code 0: done; 1: a defect of ours or a failed check; 2: a user's mistake or
 // bad input; 128+n: stopped by signal n after saving.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <numeric>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/common.h"
@@ -19,6 +24,56 @@ void print_error(const std::string& message) {
 // torch's messages carry a stack trace behind the first line.
 std::string first_line(const std::string& text) {
   return text.substr(0, text.find('\n'));
+}
+
+/// Edits (insertions, deletions, exchanges) from one word to the other.
+std::size_t distance(const std::string& from, const std::string& to) {
+  std::vector<std::size_t> row(to.size() + 1);
+  std::iota(row.begin(), row.end(), 0);
+  for (std::size_t i = 1; i <= from.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= to.size(); ++j) {
+      const std::size_t exchanged = diagonal + (from[i - 1] == to[j - 1] ? 0 : 1);
+      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, exchanged}));
+    }
+  }
+  return row.back();
+}
+
+/// " (hint: did you mean ...?)" for a word that is close to one of `known`.
+std::string suggestion(const std::string& word, const std::vector<std::string>& known, const std::string& otherwise) {
+  const auto best = std::min_element(
+      known.begin(), known.end(), [&](const auto& a, const auto& b) { return distance(word, a) < distance(word, b); });
+  const bool close = best != known.end() && distance(word, *best) <= 1 + word.size() / 4;
+  return close ? " (hint: did you mean " + *best + "?)" : " (hint: see " + otherwise + ")";
+}
+
+/// CLI11 says neither what was meant nor, when a command is missing, what stood in its place.
+std::string explain(const CLI::App& app, const CLI::ParseError& error) {
+  const auto commands = app.get_subcommands();
+  auto strays = app.remaining(/*recurse=*/true);
+  const bool unknown_flag =
+      std::any_of(strays.begin(), strays.end(), [](const auto& text) { return text.starts_with("--"); });
+  const bool about_strays = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||
+                            (unknown_flag && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr);
+  if (strays.empty() || (!commands.empty() && !about_strays))
+    return first_line(error.what()) + " (hint: see 'clipself --help' or 'clipself COMMAND --help')";
+  std::vector<std::string> known;
+  if (commands.empty()) {
+    for (const auto* command : app.get_subcommands([](const CLI::App*) { return true; }))
+      known.push_back(command->get_name());
+    return "no command or flag '" + strays.front() + "'" + suggestion(strays.front(), known, "'clipself --help'");
+  }
+  for (const auto* option : commands[0]->get_options())
+    for (const auto& name : option->get_lnames()) known.push_back("--" + name);
+  // A flag is behind the values that nobody took, or before them; it is what was mistaken.
+  auto stray = std::find_if(strays.begin(), strays.end(), [](const auto& text) { return text.starts_with("-"); });
+  if (stray == strays.end()) stray = strays.begin();
+  const std::string word = stray->substr(0, stray->find('='));
+  const std::string name = commands[0]->get_name();
+  return fmt::format("{} '{}' is not known to 'clipself {}'", word.starts_with("-") ? "the flag" : "the argument", word,
+                     name) +
+         suggestion(word, known, "'clipself " + name + " --help'");
 }
 
 }  // namespace
@@ -51,11 +106,7 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    // CLI11 says that a command is missing before it says what stood in its place.
-    const auto strays = app.remaining();
-    const bool no_command = app.get_subcommands().empty() && !strays.empty();
-    const std::string what = no_command ? "no command or flag '" + strays.front() + "'" : first_line(error.what());
-    print_error(Error(what + " (hint: see 'clipself --help' or 'clipself COMMAND --help')").what());
+    print_error(Error(explain(app, error)).what());
     return 2;
   } catch (const cli::ExitCode& exit) {
     return exit.code;

@@ -55,13 +55,7 @@ void MethodFlags::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"grid_distill", "proposals_distill", "region_clip"}));
   app.add_option("--train-embed-path", noun_embeddings,
                  "regionclip: noun embeddings (.npy, .safetensors or .pt), one row a category of the training data, by "
-                 "category id");
-  app.add_option(
-         "--extract-type", extract_type,
-         "Where a box's feature comes from: v2, RoIAlign on the dense map, or v1, attention over the box's patches "
-         "(plain CLIP ViTs only)")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"v1", "v2"}));
+                 "category id (default: made of the categories' names by the model's text tower and --templates)");
   app.add_option("--cosine-weight", cosine_weight, "clipself: weight of its loss")
       ->capture_default_str()
       ->check(not_negative());
@@ -96,13 +90,6 @@ void MethodFlags::resolve() {
                  .found = "regions without labels, which --method " + method + " needs",
                  .expected = "region_clip"});
   }
-  if (method_chosen.teacher.needs_labels && noun_embeddings.empty()) {
-    throw Error({.doing = "--method",
-                 .where = method,
-                 .found = "no --train-embed-path",
-                 .expected = "the noun embeddings, one row a category of --train-data",
-                 .hint = labelled ? "--method clipself trains on labelled boxes without them" : ""});
-  }
   if (!method_chosen.teacher.needs_labels && !noun_embeddings.empty()) {
     throw Error({.doing = "--train-embed-path",
                  .where = noun_embeddings,
@@ -123,7 +110,7 @@ RegionKind MethodFlags::regions() const {
 }
 
 at::Tensor MethodFlags::read_nouns(const models::ClipConfig& config, const datasets::AnnotationIndex& data) const {
-  if (!chosen().teacher.needs_labels) return {};
+  if (!chosen().teacher.needs_labels || noun_embeddings.empty()) return {};
   require_file(noun_embeddings, "--train-embed-path");
   const auto embeddings = models::read_class_embeddings(noun_embeddings);
   models::require_embeddings_of(embeddings, config, "--train-embed-path", noun_embeddings);
@@ -150,7 +137,8 @@ at::Tensor MethodFlags::read_nouns(const models::ClipConfig& config, const datas
 
 std::unique_ptr<distillation::RegionObjective> MethodFlags::objective(std::shared_ptr<models::ClipModel> student,
                                                                       std::shared_ptr<models::ClipModel> frozen,
-                                                                      const at::Tensor& nouns) const {
+                                                                      const at::Tensor& nouns,
+                                                                      const std::string& extract_type) const {
   distillation::MethodInputs inputs;
   inputs.frozen = std::move(frozen);
   inputs.nouns = nouns;

@@ -14,7 +14,6 @@ struct MethodFlags {
   std::string method;        ///< "": clipself, or regionclip when --dataset-type is region_clip
   std::string dataset_type;  ///< "": the method's own regions
   std::string noun_embeddings;
-  std::string extract_type = "v2";
   double cosine_weight = 1.0, contrast_weight = 1.0, retain_weight = 0.0;
   int num_sample_classes = 100;
   bool multiscale = false;
@@ -28,12 +27,14 @@ struct MethodFlags {
   datasets::RegionKind regions() const;
   bool needs_frozen() const { return chosen().needs_frozen(retain_weight); }
   bool crops_of_labelled() const { return chosen().teacher.needs_crops; }
-  /// Reads --train-embed-path when the method needs it. Throws Error when it does not fit the model or the data.
+  /// Reads --train-embed-path when the method needs it; undefined when it was not given. Throws Error when it does not
+  /// fit the model or the data.
   at::Tensor read_nouns(const models::ClipConfig& config, const datasets::AnnotationIndex& data) const;
   /// `frozen` may be null when needs_frozen() is false.
   std::unique_ptr<distillation::RegionObjective> objective(std::shared_ptr<models::ClipModel> student,
                                                            std::shared_ptr<models::ClipModel> frozen,
-                                                           const at::Tensor& nouns) const;
+                                                           const at::Tensor& nouns,
+                                                           const std::string& extract_type) const;
 };
 
 }  // namespace clipself::cli

@@ -46,17 +46,20 @@ void TrainRun::check_flags() {
   const auto config = models::model_config(flags_.model.model);
   parse_precision(flags_.model.precision);
   flags_.method.resolve();
-  if (flags_.method.extract_type == "v1" && config.vision.backbone != "vit") {
-    throw Error({.doing = "--extract-type",
-                 .where = "v1",
-                 .found = "a backbone '" + config.vision.backbone + "', which has no such feature",
-                 .expected = "v2, or a plain CLIP ViT"});
-  }
+  parse_extract_type(flags_.validation.extract_type, config);
   if (flags_.validation.image_size % config.vision.patch_size != 0) {
     throw Error({.doing = "--det-image-size",
                  .where = std::to_string(flags_.validation.image_size),
                  .found = "no multiple of the patch size",
                  .expected = "a multiple of " + std::to_string(config.vision.patch_size)});
+  }
+  if (!flags_.validation.given()) {
+    const auto& unused = flags_.validation;
+    for (const auto& [name, value] : {std::pair{"--embed-path", unused.embeddings},
+                                      {"--class-names", unused.classes.names},
+                                      {"--val-image-root", unused.image_root},
+                                      {"--val-segm-root", unused.segmentation_root}})
+      if (!value.empty()) spdlog::warn("{} is for evaluation: without --val-data it is not used", name);
   }
   // Ranges let "nan" through, and one such number would spoil every weight.
   const std::pair<const char*, double> numbers[] = {{"--lr", flags_.lr},
@@ -119,7 +122,7 @@ void TrainRun::open_data() {
                  .found = "no annotations",
                  .expected = "boxes to learn from with --dataset-type " + flags_.method.dataset_type});
   }
-  spdlog::info("{} images, {} annotations", index.images.size(), index.annotation_count());
+  spdlog::info("{}, {}", counted(std::ssize(index.images), "image"), counted(index.annotation_count(), "annotation"));
   datasets::DistillOptions options;
   options.regions = regions;
   options.crops_of_labelled = flags_.method.crops_of_labelled();
@@ -132,6 +135,7 @@ void TrainRun::open_data() {
                        .max_size = flags_.max_size,
                        .crop_scale = flags_.crop_scale > 0 ? flags_.crop_scale : 1.5};
   nouns_ = flags_.method.read_nouns(models::model_config(flags_.model.model), index);
+  for (const auto& category : index.categories_by_label()) noun_names_.push_back(category.name);
   options.train_ratio = flags_.train_ratio;
   options.seed = flags_.model.seed;
   options.apply_exif_orientation = flags_.exif_orientation;
@@ -147,7 +151,14 @@ void TrainRun::open_data() {
 
 void TrainRun::build_model() {
   const auto type = parse_precision(flags_.model.precision);
-  student_ = flags_.model.load(!flags_.validation.classes.names.empty());
+  const bool embed_nouns = flags_.method.chosen().teacher.needs_labels && !nouns_.defined();
+  const bool embed_classes = flags_.validation.given() && !flags_.validation.classes.names.empty();
+  student_ = flags_.model.load(embed_classes || embed_nouns);
+  if (embed_nouns) {
+    spdlog::info("no --train-embed-path: the nouns are the {} of {}, embedded by the model itself",
+                 counted(std::ssize(noun_names_), "category", "categories"), flags_.train_data);
+    nouns_ = embed_names(noun_names_, flags_.validation.classes.templates, flags_.model, *student_).rows;
+  }
   const auto& config = student_->config();
   if (flags_.method.needs_frozen()) {
     frozen_ = std::make_shared<models::ClipModel>(config, /*with_text=*/false);
@@ -168,7 +179,7 @@ void TrainRun::build_model() {
                  .expected = fmt::format("1 to {} blocks", config.vision.layers)});
   }
   for (const auto& [name, tensor] : parameters) start_.insert(name, tensor.detach().clone());
-  objective_ = flags_.method.objective(student_, frozen_, nouns_);
+  objective_ = flags_.method.objective(student_, frozen_, nouns_, flags_.validation.extract_type);
   optimizer_ = std::make_unique<training::AdamW>(
       parameters, training::AdamWOptions{
                       .beta1 = flags_.beta1, .beta2 = flags_.beta2, .eps = flags_.eps, .weight_decay = flags_.wd});
@@ -208,6 +219,7 @@ void TrainRun::open_folder() {
   }
   if (resumed_) resume_from(*resumed_);
   require_writable_folder(checkpoints_);
+  remove_stale_temporaries(checkpoints_);
   add_log_file(folder_ / "out.log");
   write_text(folder_ / "settings.json", settings_json(settings_) + "\n");
   tensorboard_ = std::make_unique<formats::TensorBoardWriter>(folder_ / "tensorboard");
@@ -305,9 +317,9 @@ void TrainRun::print_plan() const {
                static_cast<double>(all) / 1e6, static_cast<double>(trained) / 1e6,
                std::min(flags_.unlocked_groups, student_->config().vision.layers), student_->config().vision.layers);
   spdlog::info("method {}: {}", flags_.method.method, flags_.method.chosen().summary);
-  spdlog::info("{} images, {} steps an epoch of {} images, {} steps in all, on {}", dataset_->size(),
-               trainer_->steps_per_epoch(), flags_.batch_size * flags_.accum_freq, trainer_->total_steps(),
-               student_->logit_scale().device().str());
+  spdlog::info("{}, {} an epoch of {}, {} in all, on {}", counted(dataset_->size(), "image"),
+               counted(trainer_->steps_per_epoch(), "step"), counted(flags_.batch_size * flags_.accum_freq, "image"),
+               counted(trainer_->total_steps(), "step"), student_->logit_scale().device().str());
   spdlog::info("memory about {} (estimate)", format_bytes(estimated_memory()));
   if (flags_.warmup >= trainer_->total_steps())
     spdlog::warn("--warmup {} is not over within the {} steps of this run: the learning rate stays below --lr",
@@ -338,7 +350,7 @@ void TrainRun::run() {
     throw ExitCode{128 + stop_.signal()};
   }
   if (loader_->unreadable() > 0) spdlog::warn("{} images could not be read and were replaced", loader_->unreadable());
-  spdlog::info("done: {} steps; peak memory {}", trainer_->position().step, format_bytes(peak_memory()));
+  spdlog::info("done: {}; peak memory {}", counted(trainer_->position().step, "step"), format_bytes(peak_memory()));
 }
 
 void TrainRun::on_step(const training::StepReport& report) {
@@ -387,11 +399,11 @@ formats::TensorDict TrainRun::averaged_state() {
 void TrainRun::evaluate(std::int64_t epochs_done) {
   if (!evaluator_ || flags_.zeroshot_frequency == 0) return;
   if (epochs_done % flags_.zeroshot_frequency != 0 && epochs_done != flags_.epochs) return;
-  spdlog::info("evaluating after {} epochs, weights {:g} x student + {:g} x teacher", epochs_done, flags_.alpha,
-               1.0 - flags_.alpha);
+  spdlog::info("evaluating after {}, weights {:g} x student + {:g} x teacher", counted(epochs_done, "epoch"),
+               flags_.alpha, 1.0 - flags_.alpha);
   const SwappedWeights swapped(*student_, averaged_state());
   const auto result = evaluator_->run(*student_, [this] { return stop_.signal() != 0; });
-  spdlog::info("zero-shot classification after {} epochs\n{}", epochs_done,
+  spdlog::info("zero-shot classification after {}\n{}", counted(epochs_done, "epoch"),
                evaluation::report_table(result, /*per_class=*/false));
   meter_->evaluation(epochs_done, trainer_->position().step, result.metrics);
 }

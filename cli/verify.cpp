@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/verify_case.h"
@@ -135,6 +136,14 @@ struct Options {
 
 void verify(const Options& options) {
   auto found = discover(options.folder);
+  std::set<std::string> there;
+  for (const auto& c : found.cases) there.insert(c.kind());
+  for (const auto& kind : options.only)
+    if (!there.contains(kind))
+      throw Error({.doing = "--kind",
+                   .where = kind,
+                   .found = "no case of that kind in " + options.folder.string(),
+                   .expected = there.empty() ? "another folder" : fmt::format("one of {}", fmt::join(there, ", "))});
   if (!options.only.empty()) {
     const auto unwanted = [&](const Case& c) {
       return std::find(options.only.begin(), options.only.end(), c.kind()) == options.only.end();
@@ -193,7 +202,7 @@ void add_verify(CLI::App& app) {
   command->add_option("--vocabulary", options->vocabulary,
                       "Vocabulary of text cases (default: one in a folder above the case, or in 'data' there)");
   command->add_flag("--json", options->json, "Print a JSON document with every comparison");
-  command->add_flag("--verbose", options->verbose, "List every tensor instead of the worst of a group");
+  command->add_flag("--verbose", options->verbose, "List every tensor instead of the worst of a case");
   command->footer(
       "Columns: the worst absolute difference; the worst difference relative to the expected value (values above the\n"
       "absolute tolerance only). Exit code: 0 all within tolerance, 1 something beyond it, 2 a case cannot be read.");

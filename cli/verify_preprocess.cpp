@@ -57,7 +57,7 @@ int size_of(const std::string& key, const std::string& where) {
 }
 
 void check_det(Case& c, const formats::Image& image, const std::string& file, const nlohmann::ordered_json& sizes,
-               const datasets::Normalization& pixels, const std::string& where) {
+               const models::PixelStatistics& pixels, const std::string& where) {
   for (const auto& [key, facts] : sizes.items()) {
     const int size = size_of(key, where);
     const auto name = fmt::format("{}.det{}", file, size);
@@ -123,7 +123,7 @@ void check_crops(Case& c, const formats::Image& image, const std::string& file, 
   }
 }
 
-void check_image(Case& c, const nlohmann::ordered_json& entry, const datasets::Normalization& pixels,
+void check_image(Case& c, const nlohmann::ordered_json& entry, const models::PixelStatistics& pixels,
                  const std::string& where) {
   const auto relative = value<std::string>(entry, "file", where);
   const auto file = std::filesystem::path(relative).filename().string();
@@ -166,7 +166,7 @@ void verify_preprocess(Case& c) {
   const auto manifest = c.json("manifest.json");
   const auto where = c.file("manifest.json").string();
   c.load_expected("expected.safetensors");
-  const datasets::Normalization pixels{.mean = value<std::array<float, 3>>(manifest, "mean", where),
+  const models::PixelStatistics pixels{.mean = value<std::array<float, 3>>(manifest, "mean", where),
                                        .std = value<std::array<float, 3>>(manifest, "std", where)};
   for (const auto& entry : member(manifest, "images", where)) check_image(c, entry, pixels, where);
   if (manifest.contains("masks"))

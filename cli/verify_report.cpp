@@ -56,6 +56,13 @@ std::string table_header(std::size_t label_width) {
 }
 
 std::string table_rows(const Case& finished, std::size_t label_width, bool verbose) {
+  if (!verbose && !failed(finished) && finished.unreadable().empty() && !finished.comparisons().empty()) {
+    std::vector<const Comparison*> all;
+    for (const auto& entry : finished.comparisons()) all.push_back(&entry);
+    auto line = merged(all);
+    line.tensor = counted(std::ssize(all), "comparison");
+    return row(finished.label(), label_width, line);
+  }
   std::vector<std::string> order;
   std::map<std::string, std::vector<const Comparison*>> groups;
   for (const auto& entry : finished.comparisons()) {

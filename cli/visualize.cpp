@@ -252,6 +252,7 @@ void run_visualize(const VisualizeFlags& flags) {
   const bool need_classes = flags.kind == "similarity" || flags.kind == "segment";
   if (need_classes && !flags.classes.given())
     throw Error({.doing = "--kind " + flags.kind, .found = "no classes", .expected = "--names or --embed-path"});
+  if (flags.classes.given() && flags.kind == "pca") spdlog::warn("--kind pca uses no names");
   const auto files = find_pictures(flags.images);
   require_pictures(files);
   auto model = flags.model.load(flags.classes.need_text());
@@ -339,7 +340,17 @@ void add_visualize(CLI::App& app) {
       ->check(CLI::Range(1, 1000));
   sub->add_flag("--plain", flags->plain, "The overlay alone, of the picture's size: no picture beside it, no legend");
   sub->add_option("--out", flags->out, "Folder for the PNGs and a JSON file of numbers")->required();
-  sub->callback([flags] { run_visualize(*flags); });
+  sub->callback([flags, sub] {
+    const auto only_for = [&](const char* flag, std::initializer_list<std::string_view> kinds) {
+      if (sub->count(flag) > 0 && std::find(kinds.begin(), kinds.end(), flags->kind) == kinds.end())
+        spdlog::warn("{} means nothing to --kind {}", flag, flags->kind);
+    };
+    only_for("--clusters", {"kmeans"});
+    only_for("--joint", {"kmeans", "pca"});
+    only_for("--scale", {"similarity"});
+    only_for("--top", {"similarity"});
+    run_visualize(*flags);
+  });
 }
 
 }  // namespace clipself::cli

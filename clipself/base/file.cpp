@@ -5,6 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 
@@ -115,6 +117,17 @@ void AtomicFile::commit() {
   sync_folder(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
 }
 
+void remove_stale_temporaries(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const auto name = entry.path().filename().string();
+    // "." + name + "." + six letters of mkstemp
+    const bool ours = name.size() > 8 && name[0] == '.' && name[name.size() - 7] == '.' &&
+                      std::all_of(name.end() - 6, name.end(), [](unsigned char c) { return std::isalnum(c) != 0; });
+    if (ours && entry.is_regular_file(ignored)) fs::remove(entry.path(), ignored);
+  }
+}
+
 std::string read_text(const fs::path& path) {
   return std::string(MappedFile(path).text());
 }
@@ -151,6 +164,7 @@ void require_file(const fs::path& path, std::string_view what) {
 }
 
 void require_folder(const fs::path& path, std::string_view what) {
+  if (path.empty()) throw Error({.doing = std::string(what), .found = "nothing", .expected = "a folder's path"});
   std::error_code error;
   if (!fs::is_directory(path, error)) {
     throw Error({.doing = std::string(what),

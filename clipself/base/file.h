@@ -55,6 +55,10 @@ class AtomicFile {
   std::size_t position_ = 0;
 };
 
+/// Removes what processes that were killed while writing left in `folder`: AtomicFile's temporary files. For a folder
+/// that no other process writes to.
+void remove_stale_temporaries(const std::filesystem::path& folder);
+
 /// Reads a whole (small) file. Throws Error as MappedFile does.
 std::string read_text(const std::filesystem::path& path);
 /// Writes `text` to `path` by AtomicFile.

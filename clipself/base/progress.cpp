@@ -41,6 +41,11 @@ void Progress::update(std::int64_t done, const std::string& note) {
   drawn_ = true;
 }
 
+std::string counted(std::int64_t number, std::string_view one, std::string_view many) {
+  if (number == 1) return fmt::format("1 {}", one);
+  return many.empty() ? fmt::format("{} {}s", number, one) : fmt::format("{} {}", number, many);
+}
+
 std::string format_duration(double seconds) {
   if (seconds < 60.0) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<std::int64_t>(seconds + 0.5);

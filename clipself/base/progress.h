@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace clipself {
 
@@ -30,6 +31,8 @@ class Progress {
   std::chrono::steady_clock::time_point last_{};
 };
 
+/// "1 image", "3 images"; `many` for plurals that are not one "s" longer.
+std::string counted(std::int64_t number, std::string_view one, std::string_view many = {});
 /// Seconds as "1 h 02 min", "3 min 20 s" or "4.2 s".
 std::string format_duration(double seconds);
 /// Bytes as "1.5 GB", "320 MB", "12 kB" (powers of 1000).

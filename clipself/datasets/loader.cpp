@@ -144,8 +144,8 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) : 
   require(options.max_unreadable >= 0 && options.max_unreadable <= 1, "unreadable images allowed",
           options.max_unreadable, "a part in 0..1");
   require(state.batches() >= 1, "data set size", state.size,
-          "enough for one batch of " + std::to_string(options.batch_size) + " on each of " +
-              std::to_string(options.world_size) + " processes");
+          "enough images for a batch of " + std::to_string(options.batch_size) + " (--batch-size)" +
+              (options.world_size > 1 ? " on each of " + std::to_string(options.world_size) + " processes" : ""));
   constexpr double kAlwaysAllowed = 10;
   const double part = options.max_unreadable * static_cast<double>(state.size);
   state.limit = options.max_unreadable > 0 ? static_cast<std::int64_t>(std::max(kAlwaysAllowed, part)) : 0;

@@ -169,12 +169,7 @@ PanopticSample PanopticDataset::get(std::int64_t index) const {
     ops::Box crop;
     if (is_thing) {
       const auto& [x, y, w, h] = box;
-      const double half = 0.5 * options_.thing_crop_scale;
-      const double cx = x + w * 0.5;
-      const double cy = y + h * 0.5;
-      crop = {std::max(cx - w * half, 0.0), std::max(cy - h * half, 0.0),
-              std::min(cx + w * half, static_cast<double>(image.width)),
-              std::min(cy + h * half, static_cast<double>(image.height))};
+      crop = enlarged_about(x + w * 0.5, y + h * 0.5, w, h, options_.thing_crop_scale, image.width, image.height);
     } else {
       // The last pixel, not the one after it: a pixel less than a bbox would have, as in the published numbers.
       const auto extent = extent_of(annotation.id);

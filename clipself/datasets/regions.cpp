@@ -23,13 +23,6 @@ double round_to_float(double value) {
   return static_cast<double>(static_cast<float>(value));
 }
 
-ops::Box enlarged(double cx, double cy, double width, double height, double scale, int image_width, int image_height) {
-  const double half = 0.5 * scale;
-  return {std::max(cx - width * half, 0.0), std::max(cy - height * half, 0.0),
-          std::min(cx + width * half, static_cast<double>(image_width)),
-          std::min(cy + height * half, static_cast<double>(image_height))};
-}
-
 ops::Box corners(const Annotation& annotation) {
   const auto& [x, y, w, h] = annotation.bbox;
   return {round_to_float(x), round_to_float(y), round_to_float(x + w), round_to_float(y + h)};
@@ -77,8 +70,9 @@ std::vector<Region> grid_regions(int width, int height, const GridChoice& choice
         .box = {at(xs, column, width), at(ys, row, height), at(xs, column + 1, width), at(ys, row + 1, height)},
         .crop = {}};
     const auto& [x0, y0, x1, y1] = region.box;
-    region.crop = crop_scale > 1.0 ? enlarged((x1 + x0) / 2, (y1 + y0) / 2, x1 - x0, y1 - y0, crop_scale, width, height)
-                                   : region.box;
+    region.crop = crop_scale > 1.0
+                      ? enlarged_about((x1 + x0) / 2, (y1 + y0) / 2, x1 - x0, y1 - y0, crop_scale, width, height)
+                      : region.box;
     regions.push_back(region);
   }
   return regions;
@@ -93,7 +87,7 @@ std::vector<Region> proposal_regions(int width, int height, std::span<const Anno
     const auto& [x, y, w, h] = annotation.bbox;
     const double area = w * h;
     if (!(area >= options.min_size * options.min_size && area <= options.max_size * options.max_size)) continue;
-    const ops::Box crop = enlarged(x + w * 0.5, y + h * 0.5, w, h, options.crop_scale, width, height);
+    const ops::Box crop = enlarged_about(x + w * 0.5, y + h * 0.5, w, h, options.crop_scale, width, height);
     if (crop.x1 <= crop.x0 || crop.y1 <= crop.y0) continue;
     regions.push_back({.row = row, .box = corners(annotation), .crop = crop});
   }
@@ -118,9 +112,17 @@ std::vector<Region> labelled_regions(const AnnotationIndex& index, std::size_t i
   return regions;
 }
 
+ops::Box enlarged_about(double cx, double cy, double width, double height, double scale, int image_width,
+                        int image_height) {
+  const double half = 0.5 * scale;
+  return {std::max(cx - width * half, 0.0), std::max(cy - height * half, 0.0),
+          std::min(cx + width * half, static_cast<double>(image_width)),
+          std::min(cy + height * half, static_cast<double>(image_height))};
+}
+
 ops::Box enlarged_crop(const ops::Box& box, double scale, int width, int height) {
-  return enlarged((box.x0 + box.x1) * 0.5, (box.y0 + box.y1) * 0.5, box.x1 - box.x0, box.y1 - box.y0, scale, width,
-                  height);
+  return enlarged_about((box.x0 + box.x1) * 0.5, (box.y0 + box.y1) * 0.5, box.x1 - box.x0, box.y1 - box.y0, scale,
+                        width, height);
 }
 
 std::array<float, 4> normalized_box(const ops::Box& box, double scale, int image_size) {

@@ -49,6 +49,9 @@ std::vector<Region> proposal_regions(int width, int height, std::span<const Anno
 /// The image's first max_boxes annotations (boxes of any size) with their labels; `crop` is the box.
 std::vector<Region> labelled_regions(const AnnotationIndex& index, std::size_t image, int max_boxes);
 
+/// A box of that centre and size, enlarged by `scale` and clipped to the image.
+ops::Box enlarged_about(double cx, double cy, double width, double height, double scale, int image_width,
+                        int image_height);
 /// The teacher's view of a box: enlarged by `scale` about its centre and clipped to the image. (Of a box outside the
 /// image nothing is left; crop_and_resize then shows the nearest pixels.)
 ops::Box enlarged_crop(const ops::Box& box, double scale, int width, int height);

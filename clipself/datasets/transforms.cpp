@@ -133,6 +133,12 @@ Image resize_shortest_and_crop(const Image& image, int size) {
   return formats::to_rgb(ops::crop(resized, {left, top, left + size, top + size}));
 }
 
+Image whole_image(const Image& image, const models::ClipConfig& config) {
+  const int size = config.vision.image_size;
+  return config.squash ? formats::to_rgb(ops::resize_bicubic(image, size, size))
+                       : resize_shortest_and_crop(image, size);
+}
+
 Image crop_and_resize(const Image& image, const ops::Box& box, int size) {
   require_size(size);
   int x0 = ops::round_half_even(box.x0);
@@ -171,12 +177,17 @@ at::Tensor to_tensor(const Image& rgb) {
   return out;
 }
 
-at::Tensor normalize(const at::Tensor& pixels, const Normalization& normalization) {
+at::Tensor normalize(const at::Tensor& pixels, const models::PixelStatistics& statistics) {
   const auto options = at::TensorOptions().dtype(at::kFloat).device(pixels.device());
   const auto channel = [&](const std::array<float, 3>& values) {
     return at::tensor(at::ArrayRef<float>(values), at::kFloat).to(options).view({3, 1, 1});
   };
-  return pixels.to(at::kFloat).div_(255.0).sub_(channel(normalization.mean)).div_(channel(normalization.std));
+  return pixels.to(at::kFloat).div_(255.0).sub_(channel(statistics.mean)).div_(channel(statistics.std));
+}
+
+at::Tensor model_input(models::ClipModel& model, const at::Tensor& images) {
+  const auto moved = images.to(model.logit_scale().device(), /*non_blocking=*/true);
+  return moved.is_floating_point() ? moved.to(at::kFloat) : normalize(moved, model.config().pixels);
 }
 
 at::Tensor resize_mask(const at::Tensor& mask, int size, MaskRule rule) {

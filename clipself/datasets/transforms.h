@@ -6,15 +6,10 @@
 
 #include "clipself/base/torch.h"
 #include "clipself/formats/image.h"
+#include "clipself/models/clip_model.h"
 #include "clipself/ops/image_resize.h"
 
 namespace clipself::datasets {
-
-/// Per-channel mean and standard deviation of pixels in 0..1. Default: OpenAI CLIP's.
-struct Normalization {
-  std::array<float, 3> mean{0.48145466F, 0.4578275F, 0.40821073F};
-  std::array<float, 3> std{0.26862954F, 0.26130258F, 0.27577711F};
-};
 
 /// Longer side to `size` (bicubic, in the image's own mode, sizes rounded half to even and at least 1), zero-padded
 /// right and bottom to a square, RGB.
@@ -32,12 +27,19 @@ formats::Image crop_and_resize(const formats::Image& image, const ops::Box& box,
 /// offsets of the centre rounded half to even. RGB, size x size. Throws Error for more than 2^28 pixels on the way.
 formats::Image resize_shortest_and_crop(const formats::Image& image, int size);
 
+/// A whole picture at a model's native size, as its publisher prepares it: resize_shortest_and_crop, or stretched to
+/// the square (SigLIP, ClipConfig::squash), bicubic.
+formats::Image whole_image(const formats::Image& image, const models::ClipConfig& config);
+
 /// RGB image as a uint8 tensor (3, H, W).
 at::Tensor to_tensor(const formats::Image& rgb);
 /// The same into memory that holds 3 * H * W bytes.
 void write_planes(const formats::Image& rgb, std::uint8_t* out);
 /// (x / 255 - mean) / std of a uint8 tensor (..., 3, H, W), in float32, on the tensor's device.
-at::Tensor normalize(const at::Tensor& pixels, const Normalization& normalization);
+at::Tensor normalize(const at::Tensor& pixels, const models::PixelStatistics& statistics);
+/// Images as `model` takes them, on its device, in float32: uint8 pixels (..., 3, H, W) are normalised by its
+/// statistics, floats are taken as normalised.
+at::Tensor model_input(models::ClipModel& model, const at::Tensor& images);
 
 /// How a mask (H, W) is brought to the token grid.
 enum class MaskRule {

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "clipself/base/error.h"
+#include "clipself/datasets/transforms.h"
 #include "clipself/distillation/losses.h"
 
 namespace clipself::distillation {
@@ -26,7 +27,7 @@ RegionObjective::RegionObjective(std::shared_ptr<models::ClipModel> student, Com
 }
 
 training::LossTerms RegionObjective::losses(const datasets::Batch& batch, Rng& rng) {
-  const auto whole = model_input(*student_, batch.images);
+  const auto whole = datasets::model_input(*student_, batch.images);
   auto images = whole;
   if (multiscale_) {
     const auto sizes = multiscale_sizes(static_cast<int>(whole.size(2)), student_->visual().patch_size());

@@ -37,7 +37,7 @@ class Labeller {
  private:
   void flush() {
     const at::NoGradGuard no_grad;
-    const auto features = model_.encode_image(model_input(model_, at::stack(crops_)), /*normalized=*/true);
+    const auto features = model_.encode_image(datasets::model_input(model_, at::stack(crops_)), /*normalized=*/true);
     const auto [scores, labels] = features.to(at::kFloat).matmul(nouns_.t()).max(1);
     for (std::size_t i = 0; i < waiting_.size(); ++i) {
       const auto row = static_cast<std::int64_t>(i);

@@ -6,19 +6,12 @@
 
 namespace clipself::distillation {
 
-at::Tensor model_input(models::ClipModel& model, const at::Tensor& images) {
-  const auto moved = images.to(model.logit_scale().device(), /*non_blocking=*/true);
-  if (moved.is_floating_point()) return moved.to(at::kFloat);
-  const auto& pixels = model.config().pixels;
-  return datasets::normalize(moved, {.mean = pixels.mean, .std = pixels.std});
-}
-
 Teacher crop_teacher(std::shared_ptr<models::ClipModel> frozen, int crops_at_once) {
   return [frozen = std::move(frozen), crops_at_once](const datasets::Batch& batch) {
     const at::NoGradGuard no_grad;
     std::vector<at::Tensor> embeddings;
     for (const auto& crops : batch.crops.split(crops_at_once))
-      embeddings.push_back(frozen->encode_image(model_input(*frozen, crops)).to(at::kFloat));
+      embeddings.push_back(frozen->encode_image(datasets::model_input(*frozen, crops)).to(at::kFloat));
     const auto bank = at::cat(embeddings);
     return RegionTargets{bank, at::arange(bank.size(0), bank.options().dtype(at::kLong))};
   };

@@ -29,8 +29,4 @@ Teacher crop_teacher(std::shared_ptr<models::ClipModel> frozen, int crops_at_onc
 /// that is no row.
 Teacher noun_teacher(const at::Tensor& nouns, const at::Device& device);
 
-/// What a model is fed: pixels (uint8) normalised by its own statistics, floating-point images as they are, both in
-/// float32 on the model's device.
-at::Tensor model_input(models::ClipModel& model, const at::Tensor& images);
-
 }  // namespace clipself::distillation

@@ -18,20 +18,17 @@ at::Tensor encode_images(models::ClipModel& model, std::span<const std::filesyst
                          const ImageOptions& options) {
   const at::NoGradGuard no_grad;
   const auto count = static_cast<std::int64_t>(files.size());
-  const int size = model.visual().image_size();
-  const at::Device device = model.logit_scale().device();
-  const datasets::Normalization pixels{.mean = model.config().pixels.mean, .std = model.config().pixels.std};
   Prefetch<at::Tensor> images(count, options.workers, [&](std::int64_t i) {
     const auto image = formats::read_image(files[static_cast<std::size_t>(i)]);
-    return datasets::to_tensor(datasets::resize_shortest_and_crop(image, size));
+    return datasets::to_tensor(datasets::whole_image(image, model.config()));
   });
   std::vector<at::Tensor> features;
   for (std::int64_t done = 0; done < count;) {
     std::vector<at::Tensor> batch;
     for (; done < count && static_cast<int>(batch.size()) < std::max(1, options.batch_size); ++done)
       batch.push_back(images.next());
-    const at::Tensor input = datasets::normalize(at::stack(batch).to(device), pixels);
-    features.push_back(models::unit_length(model.encode_image(input).to(at::kFloat)).cpu());
+    const at::Tensor embedded = model.encode_image(datasets::model_input(model, at::stack(batch)));
+    features.push_back(models::unit_length(embedded.to(at::kFloat)).cpu());
     if (options.progress) options.progress(done, count);
   }
   return features.empty() ? at::empty({0, model.visual().embed_dim()}) : at::cat(features);

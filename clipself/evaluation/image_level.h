@@ -20,7 +20,7 @@ struct ImageOptions {
   std::function<void(std::int64_t done, std::int64_t total)> progress{};  ///< called after each batch
 };
 
-/// Embeddings of image files as CLIP sees them (datasets::resize_shortest_and_crop to the model's native size): float
+/// Embeddings of image files as CLIP sees them (datasets::whole_image): float
 /// (N, D), unit length, on the CPU. Throws Error naming the file that is no image.
 at::Tensor encode_images(models::ClipModel& model, std::span<const std::filesystem::path> files,
                          const ImageOptions& options = {});

@@ -24,8 +24,7 @@ at::Tensor unit(const at::Tensor& features) {
 /// Encodes crops in batches that may reach over several images.
 class CropEncoder {
  public:
-  CropEncoder(models::ClipModel& model, const datasets::Normalization& pixels, const ZeroShotOptions& options)
-      : model_(model), pixels_(pixels), options_(options), device_(model.logit_scale().device()) {}
+  CropEncoder(models::ClipModel& model, const ZeroShotOptions& options) : model_(model), options_(options) {}
 
   void add(const at::Tensor& crops) {
     waiting_.push_back(crops);
@@ -43,7 +42,7 @@ class CropEncoder {
   void flush() {
     if (count_ == 0) return;
     for (const at::Tensor& pixels : at::cat(waiting_).split(options_.crop_batch)) {
-      const at::Tensor crops = datasets::normalize(pixels.to(device_), pixels_);
+      const at::Tensor crops = datasets::model_input(model_, pixels);
       const at::Tensor features = options_.image_average_pool ? model_.encode_dense(crops).to(at::kFloat).mean({2, 3})
                                                               : model_.encode_image(crops);
       done_.push_back(unit(features).cpu());
@@ -53,9 +52,7 @@ class CropEncoder {
   }
 
   models::ClipModel& model_;
-  datasets::Normalization pixels_;
   const ZeroShotOptions& options_;
-  at::Device device_;
   std::vector<at::Tensor> waiting_;
   std::vector<at::Tensor> done_;
   std::int64_t count_ = 0;
@@ -142,19 +139,23 @@ ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::Pano
   const auto categories = data.index().categories_by_label();
   const at::Tensor classes = checked_embeddings(embeddings, model.visual().embed_dim(), categories.size());
   const at::Device device = model.logit_scale().device();
-  const auto& statistics = model.config().pixels;
-  const datasets::Normalization pixels{.mean = statistics.mean, .std = statistics.std};
 
   std::vector<at::Tensor> boxes, masks, labels, is_thing, sizes, empty;
-  CropEncoder crops(model, pixels, options);
+  CropEncoder crops(model, options);
   Prefetch<datasets::PanopticSample> samples(data.size(), options.workers, [&](std::int64_t i) { return data.get(i); });
   for (std::int64_t i = 0; i < data.size(); ++i) {
     const datasets::PanopticSample sample = samples.next();
     if (sample.labels.numel() > 0) {
-      const at::Tensor image = datasets::normalize(sample.image.unsqueeze(0).to(device), pixels);
-      const at::Tensor dense = model.encode_dense(image).to(at::kFloat);
-      boxes.push_back(unit(models::pool_boxes(dense, {sample.boxes.to(device)})).cpu());
-      masks.push_back(unit(models::pool_masks(dense, {sample.masks.to(device)})).cpu());
+      const at::Tensor image = datasets::model_input(model, sample.image.unsqueeze(0));
+      const std::vector<at::Tensor> places{sample.boxes.to(device)}, shapes{sample.masks.to(device)};
+      if (options.box_feature == models::BoxFeature::kRoiAlign) {
+        const at::Tensor dense = model.encode_dense(image).to(at::kFloat);
+        boxes.push_back(unit(models::pool_boxes(dense, places)).cpu());
+        masks.push_back(unit(models::pool_masks(dense, shapes)).cpu());
+      } else {
+        boxes.push_back(unit(model.encode_boxes(image, places, /*normalized=*/false, options.box_feature)).cpu());
+        masks.push_back(unit(model.encode_masks(image, shapes, /*normalized=*/false, /*by_attention=*/true)).cpu());
+      }
       crops.add(sample.crops);
       labels.push_back(sample.labels);
       is_thing.push_back(sample.is_thing);

@@ -17,6 +17,8 @@ struct ZeroShotOptions {
   int workers = 2;
   bool image_average_pool = false;    ///< crop feature = mean of the crop's dense map instead of its image embedding
   bool half_precision_means = false;  ///< round each class's accuracy to float16 before averaging, as the original does
+  /// kMaskAttention: boxes and masks by attention over their patches (plain CLIP only) instead of by the dense map.
+  models::BoxFeature box_feature = models::BoxFeature::kRoiAlign;
   int crop_batch = 64;
   std::function<void(std::int64_t done, std::int64_t total)> progress{};  ///< called after each image
 };

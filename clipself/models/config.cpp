@@ -132,7 +132,13 @@ ClipConfig parse_config(const std::string& text, const std::string& name) {
   if (root.has("text_cfg")) config.text = parse_text(root.section("text_cfg"), quick_gelu);
   if (config.text && config.flat_text)
     config.flat_text = !config.text->projection_bias && !root.get<bool>("custom_text", false);
-  if (file.has("preprocess_cfg")) parse_pixels(file.section("preprocess_cfg"), config.pixels);
+  if (file.has("preprocess_cfg")) {
+    const auto preprocess = file.section("preprocess_cfg");
+    parse_pixels(preprocess, config.pixels);
+    const auto mode = preprocess.get<std::string>("resize_mode", config.squash ? "squash" : "shortest");
+    if (mode != "squash" && mode != "shortest") preprocess.fail("resize_mode", mode, "shortest or squash");
+    config.squash = mode == "squash";
+  }
   return config;
 }
 
@@ -171,10 +177,11 @@ std::string config_json(const ClipConfig& config) {
     if (vision.backbone == "vit" && !config.flat_text) model["custom_text"] = true;
   }
   const PixelStatistics usual;
-  if (config.pixels.mean == usual.mean && config.pixels.std == usual.std) return model.dump(2) + "\n";
+  if (config.pixels.mean == usual.mean && config.pixels.std == usual.std && !config.squash) return model.dump(2) + "\n";
   nlohmann::ordered_json file;
   file["model_cfg"] = std::move(model);
-  file["preprocess_cfg"] = {{"mean", config.pixels.mean}, {"std", config.pixels.std}};
+  file["preprocess_cfg"] = {
+      {"mean", config.pixels.mean}, {"std", config.pixels.std}, {"resize_mode", config.squash ? "squash" : "shortest"}};
   return file.dump(2) + "\n";
 }
 

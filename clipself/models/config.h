@@ -61,6 +61,7 @@ struct ClipConfig {
   VisionConfig vision;
   std::optional<TextConfig> text;
   PixelStatistics pixels;
+  bool squash = false;      ///< SigLIP: whole images are stretched to the square, not cropped to it
   bool flat_text = false;   ///< plain CLIP: the text tower's parameters stand at top level, not below "text."
   bool logit_bias = false;  ///< SigLIP: a bias beside the logit scale
 };

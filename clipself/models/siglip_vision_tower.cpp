@@ -92,6 +92,7 @@ void parse_siglip(const ConfigSection& in, ClipConfig& config) {
   vision.activation = parse_activation(in);
   config.logit_bias = true;
   config.pixels = {.mean = {0.5F, 0.5F, 0.5F}, .std = {0.5F, 0.5F, 0.5F}};
+  config.squash = true;
   const int embed_dim = config.embed_dim;
   in.demand(embed_dim == vision.width, "width", "another width than embed_dim",
             "embed_dim: the head has no projection");

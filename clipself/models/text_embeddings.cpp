@@ -247,8 +247,8 @@ void require_embeddings_of(const ClassEmbeddings& embeddings, const ClipConfig& 
   if (!embeddings.model.empty() && embeddings.model != label)
     throw Error({.doing = flag,
                  .where = source,
-                 .found = "embeddings of " + embeddings.model,
-                 .expected = "those of " + label,
+                 .found = "class embeddings made by the model '" + embeddings.model + "'",
+                 .expected = "those made by '" + label + "', the --model that is to read them",
                  .hint = "'clipself embed-text' makes them"});
   if (embeddings.rows.size(1) != config.embed_dim) {
     throw Error({.doing = flag,

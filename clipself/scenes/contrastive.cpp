@@ -49,8 +49,7 @@ models::ClipConfig world_model_config() {
 Contrastive::Contrastive(std::shared_ptr<models::ClipModel> model) : model_(std::move(model)) {}
 
 training::LossTerms Contrastive::losses(const datasets::Batch& batch, Rng& /*rng*/) {
-  const models::PixelStatistics& pixels = model_->config().pixels;
-  const at::Tensor images = datasets::normalize(batch.images, {.mean = pixels.mean, .std = pixels.std});
+  const at::Tensor images = datasets::model_input(*model_, batch.images);
   const auto [rows, caption_of, counts] =
       at::unique_dim(at::stack(batch.labels), 0, /*sorted=*/true, /*return_inverse=*/true);
   return {{"loss_contrastive",

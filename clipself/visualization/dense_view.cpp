@@ -44,11 +44,8 @@ at::Tensor dense_square(models::ClipModel& model, const formats::Image& picture,
                  .where = std::to_string(image_size) + " pixels",
                  .found = "no multiple of the patch size",
                  .expected = "a multiple of " + std::to_string(patch)});
-  const models::PixelStatistics& pixels = model.config().pixels;
   const at::Tensor image = datasets::to_tensor(datasets::resize_longest(picture, image_size)).unsqueeze(0);
-  const at::Tensor input =
-      datasets::normalize(image.to(model.logit_scale().device()), {.mean = pixels.mean, .std = pixels.std});
-  return model.encode_dense(input).to(at::kFloat);
+  return model.encode_dense(datasets::model_input(model, image)).to(at::kFloat);
 }
 
 DenseView dense_view(models::ClipModel& model, const formats::Image& picture, int image_size) {

@@ -27,7 +27,7 @@ cp model.json none.json
 accepted 'random weights' "${good[@]}" --model none.json --pretrained none --out made3.npy
 
 # Names and templates
-bad 'unknown list' '--names|cocco|coco_panoptic|lvis' --names cocco
+bad 'a file of names that is missing' '--names|cocco.txt|coco_panoptic|lvis' --names cocco.txt
 bad 'folder of names' '--names|images' --names images
 bad 'picture of names' 'images/000001.png' --names images/000001.png
 : >nothing
@@ -78,16 +78,19 @@ echo 'photo {}' >photo.txt
 bad 'words the vocabulary lacks' "tokenizer.json|'photo'" --class-names panoptic.json --templates photo.txt
 cp model.json twin.json
 for file in made.npy made.safetensors made.pt; do
-  bad "embeddings of another model ($file)" '--embed-path|embeddings of model|those of twin' --model twin.json --embed-path $file
+  bad "embeddings of another model ($file)" "--embed-path|made by the model 'model'|made by 'twin'" --model twin.json --embed-path $file
   truncated $file 50 >cut
   bad "cut $file" 'cut' --embed-path cut
 done
 good=(train --model model.json --pretrained tiny.pt --precision fp32 --det-image-size 32 --batch-size 1 --epochs 1 --workers 0
   --train-data instances.json --train-image-root images --val-data panoptic.json --val-image-root images --val-segm-root panoptic
   --logs out --name run)
-bad 'training with another model'"'"'s embeddings' '--embed-path|embeddings of model' --model twin.json --embed-path made.npy
+bad 'training with another model'"'"'s embeddings' '--embed-path|made by the model' --model twin.json --embed-path made.npy
 bad 'training with unknown names' '--class-names|cocco' --class-names cocco
 accepted 'training with names' "${good[@]}" --class-names panoptic.json --templates templates.txt
-grep -q 'zero-shot classification after 1 epochs' "$work.err" || failed 'training with names' 'no evaluation'
+grep -q 'zero-shot classification after 1 epoch' "$work.err" || failed 'training with names' 'no evaluation'
+
+accepted 'nouns by the names of the categories' "${good[@]}" --class-names panoptic.json --templates templates.txt --method regionclip --name nouns
+grep -q 'the nouns are the 2 categories of instances.json' "$work.err" || failed 'nouns by names' 'no word about them'
 
 finish

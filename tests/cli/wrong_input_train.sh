@@ -59,7 +59,7 @@ bad 'folder of images for proposals' '--train-data|images' --train-data images
 
 # RegionCLIP's nouns
 bad 'nouns that are missing' '--train-embed-path|missing.npy' "${nouns[@]}" --train-embed-path missing.npy
-bad 'nouns not given' 'regionclip|--train-embed-path' --method regionclip --dataset-type region_clip
+bad 'nouns not given and no vocabulary' 'vocabulary|--tokenizer' --method regionclip --dataset-type region_clip
 bad 'regions without labels' 'regionclip|region_clip' --method regionclip
 bad 'nouns of another width' '--train-embed-path|embeddings_width_24.npy|24|16' "${nouns[@]}" --train-embed-path embeddings_width_24.npy
 truncated embeddings.npy 50 >cut.npy

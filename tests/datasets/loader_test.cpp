@@ -191,7 +191,7 @@ TEST(Loader, RefusesImpossibleOptions) {
   EXPECT_THROW(Loader(dataset, {.batch_size = 0}), Error);
   EXPECT_THROW(Loader(dataset, {.workers = -1}), Error);
   EXPECT_THROW(Loader(dataset, {.rank = 2, .world_size = 2}), Error);
-  expect_contains(error_of([&] { Loader(dataset, {.batch_size = 11}); }), "enough for one batch");
+  expect_contains(error_of([&] { Loader(dataset, {.batch_size = 11}); }), "a batch of 11 (--batch-size)");
   EXPECT_THROW(Loader(dataset, {.batch_size = 6, .world_size = 2}), Error);
   EXPECT_NO_THROW(Loader(dataset, {.batch_size = 5, .world_size = 2}));
 }

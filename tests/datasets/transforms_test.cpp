@@ -82,7 +82,7 @@ TEST(Normalize, GivesTheOriginalsTensorAtSampledPixels) {
   const auto cases = formats::read_safetensors(reference("preprocess/normalized.safetensors"));
   for (const std::string file : {"gray_320x240.q92.jpg", "rgba_200x150.png"}) {
     const auto pixels = to_tensor(resize_longest(formats::read_image(reference("preprocess/" + file)), 640));
-    const auto values = normalize(pixels, Normalization{}).flatten(1);
+    const auto values = normalize(pixels, models::PixelStatistics{}).flatten(1);
     const auto positions = tensor(cases, file + ".det640.sample_index");
     const auto expected = tensor(cases, file + ".det640.sample_f32");
     EXPECT_EQ(values.scalar_type(), at::kFloat);
@@ -92,9 +92,9 @@ TEST(Normalize, GivesTheOriginalsTensorAtSampledPixels) {
 
 TEST(Normalize, WorksOnBatches) {
   const auto pixels = at::arange(2 * 3 * 4 * 5, at::kByte).view({2, 3, 4, 5});
-  const auto batch = normalize(pixels, Normalization{});
+  const auto batch = normalize(pixels, models::PixelStatistics{});
   EXPECT_EQ(batch.sizes(), at::IntArrayRef({2, 3, 4, 5}));
-  EXPECT_TRUE(at::equal(batch[1], normalize(pixels[1], Normalization{})));
+  EXPECT_TRUE(at::equal(batch[1], normalize(pixels[1], models::PixelStatistics{})));
 }
 
 TEST(ToTensor, PutsChannelsFirst) {

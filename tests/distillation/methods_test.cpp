@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "clipself/base/error.h"
+#include "clipself/datasets/transforms.h"
 #include "clipself/distillation/losses.h"
 #include "tests/distillation/cases.h"
 
@@ -74,7 +75,7 @@ TEST(RegionClip, IsTheFederatedLossOfLabelledBoxesTimesItsWeight) {
   EXPECT_EQ(terms[0].first, "loss_contrast");
   const RegionTargets targets{random_nouns(), at::tensor({4, 1, 4}, at::kLong)};
   const auto classes = federated_classes(targets.index, 7, 4, again);
-  const auto features = student->encode_boxes(model_input(*student, batch.images), batch.boxes);
+  const auto features = student->encode_boxes(datasets::model_input(*student, batch.images), batch.boxes);
   const auto expected = federated_bce(features, targets, classes, student->logit_scale().exp());
   EXPECT_NEAR(terms[0].second.item<double>(), 0.5 * expected.item<double>(), 1e-4);
 }

@@ -58,7 +58,7 @@ TEST_F(ClipSelfTest, LossIsOneMinusTheMeanCosineOfRegionsAndCrops) {
   const auto terms = objective({.crops_at_once = 2})->losses(batch_, rng_);
   ASSERT_EQ(terms.size(), 1U);
   EXPECT_EQ(terms[0].first, "loss_cosine");
-  const datasets::Normalization normalization;
+  const models::PixelStatistics normalization;
   const at::NoGradGuard no_grad;
   const auto regions = student_->encode_boxes(datasets::normalize(batch_.images, normalization), batch_.boxes);
   const auto crops = teacher_->encode_image(datasets::normalize(batch_.crops, normalization));

@@ -41,7 +41,7 @@ TEST(PseudoLabels, NameEachProposalByTheNounNearestToItsCrop) {
     const auto [x, y, w, h] = annotation.bbox;
     const ops::Box box{x, y, x + w, y + h};
     const auto crop = datasets::crop_and_resize(picture, datasets::enlarged_crop(box, 1.5, 40, 30), 32);
-    const auto feature = model->encode_image(model_input(*model, datasets::to_tensor(crop).unsqueeze(0)));
+    const auto feature = model->encode_image(datasets::model_input(*model, datasets::to_tensor(crop).unsqueeze(0)));
     const auto cosine = at::cosine_similarity(feature, random_nouns(), 1);
     EXPECT_EQ(labelled.label_of(annotation.category_id), cosine.argmax().item<std::int64_t>());
     EXPECT_NEAR(annotation.score, cosine.max().item<float>(), 1e-5);

@@ -175,7 +175,9 @@ TEST(RequireEmbeddings, NamesBothModels) {
     require_embeddings_of(embeddings, config, "--embed-path", "e.npy");
     FAIL();
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("--embed-path 'e.npy': found embeddings of other; expected those of tiny"),
+    EXPECT_NE(std::string(error.what())
+                  .find("--embed-path 'e.npy': found class embeddings made by the model 'other'; "
+                        "expected those made by 'tiny'"),
               std::string::npos)
         << error.what();
   }
