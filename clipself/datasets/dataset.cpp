@@ -49,14 +49,46 @@ void check_annotations(const AnnotationIndex& index, bool labelled) {
   }
 }
 
-at::Tensor stack_bytes(const std::vector<at::Tensor>& parts, at::IntArrayRef shape) {
+/// One behind the other along the first dimension (`joined`) or along a new one.
+at::Tensor stack_bytes(const std::vector<at::Tensor>& parts, bool joined) {
+  auto shape = parts.front().sizes().vec();
+  if (joined) shape.erase(shape.begin());
+  std::int64_t count = joined ? 0 : static_cast<std::int64_t>(parts.size());
+  for (const auto& part : parts) {
+    TORCH_CHECK(at::IntArrayRef(shape) == part.sizes().slice(joined ? 1 : 0),
+                "samples of different sizes: ", part.sizes(), " and ", parts.front().sizes());
+    if (joined) count += part.size(0);
+  }
+  shape.insert(shape.begin(), count);
   at::Tensor out = at::empty(shape, at::kByte);
   auto* to = out.mutable_data_ptr<std::uint8_t>();
   for (const auto& part : parts) {
+    if (part.numel() == 0) continue;
     std::memcpy(to, part.const_data_ptr<std::uint8_t>(), static_cast<std::size_t>(part.numel()));
     to += part.numel();
   }
   return out;
+}
+
+/// Boxes (n, 4) and labels (n), undefined without a column of them, of a table's valid rows.
+std::pair<at::Tensor, at::Tensor> valid_rows(const at::Tensor& table) {
+  const std::int64_t columns = table.size(1);
+  const bool labelled = columns > 5;
+  const auto* rows = table.const_data_ptr<float>();
+  std::vector<float> boxes;
+  std::vector<std::int64_t> labels;
+  for (std::int64_t i = 0; i < table.size(0); ++i, rows += columns) {
+    if (rows[columns - 1] <= 0.5F) continue;
+    boxes.insert(boxes.end(), rows, rows + 4);
+    if (labelled) labels.push_back(static_cast<std::int64_t>(rows[4]));
+  }
+  const auto count = static_cast<std::int64_t>(boxes.size() / 4);
+  at::Tensor valid = at::empty({count, 4}, at::kFloat);
+  std::copy(boxes.begin(), boxes.end(), valid.mutable_data_ptr<float>());
+  if (!labelled) return {valid, {}};
+  at::Tensor classes = at::empty({count}, at::kLong);
+  std::copy(labels.begin(), labels.end(), classes.mutable_data_ptr<std::int64_t>());
+  return {valid, classes};
 }
 
 }  // namespace
@@ -66,39 +98,20 @@ Batch collate(std::vector<Sample> samples) {
   Batch batch;
   std::vector<at::Tensor> images;
   std::vector<at::Tensor> crops;
-  std::int64_t crop_count = 0;
   for (const Sample& sample : samples) {
     batch.image_ids.push_back(sample.image_id);
+    batch.content.push_back(sample.content);
+    batch.masks.push_back(sample.masks);
     images.push_back(sample.image);
-    crops.push_back(sample.crops);
-    crop_count += sample.crops.size(0);
-
-    const std::int64_t columns = sample.boxes.size(1);
-    const auto* rows = sample.boxes.const_data_ptr<float>();
-    std::vector<float> boxes;
-    std::vector<std::int64_t> labels;
-    for (std::int64_t i = 0; i < sample.boxes.size(0); ++i, rows += columns) {
-      if (rows[columns - 1] <= 0.5F) continue;
-      boxes.insert(boxes.end(), rows, rows + 4);
-      if (columns > 5) labels.push_back(static_cast<std::int64_t>(rows[4]));
-    }
-    const auto count = static_cast<std::int64_t>(boxes.size() / 4);
-    at::Tensor valid = at::empty({count, 4}, at::kFloat);
-    std::copy(boxes.begin(), boxes.end(), valid.mutable_data_ptr<float>());
-    batch.boxes.push_back(valid);
-    if (columns > 5) {
-      at::Tensor classes = at::empty({count}, at::kLong);
-      std::copy(labels.begin(), labels.end(), classes.mutable_data_ptr<std::int64_t>());
-      batch.labels.push_back(classes);
-    } else {
-      batch.labels.emplace_back();
-    }
+    if (sample.crops.defined()) crops.push_back(sample.crops);
+    const bool is_table = !sample.labels.defined();
+    auto [boxes, labels] = is_table ? valid_rows(sample.boxes) : std::pair(sample.boxes, sample.labels);
+    batch.boxes.push_back(std::move(boxes));
+    batch.labels.push_back(std::move(labels));
   }
-  const auto& image = samples.front().image;
-  const auto& crop = samples.front().crops;
-  const auto count = static_cast<std::int64_t>(samples.size());
-  batch.images = stack_bytes(images, {count, image.size(0), image.size(1), image.size(2)});
-  batch.crops = stack_bytes(crops, {crop_count, crop.size(1), crop.size(2), crop.size(3)});
+  TORCH_CHECK(crops.empty() || crops.size() == samples.size(), "a batch of samples with and without crops");
+  batch.images = stack_bytes(images, /*joined=*/false);
+  batch.crops = crops.empty() ? at::empty({0, 3, 0, 0}, at::kByte) : stack_bytes(crops, /*joined=*/true);
   return batch;
 }
 

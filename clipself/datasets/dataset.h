@@ -1,6 +1,7 @@
 // Training data: index -> sample -> batch.
 #pragma once
 
+#include <array>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -14,24 +15,33 @@
 
 namespace clipself::datasets {
 
-/// One training image with its regions.
+/// One training image with its regions, of one of two kinds: for distillation (a table of boxes with a column that says
+/// which rows are valid, crops) or for detection (boxes in pixels with `labels`, perhaps `masks`).
 struct Sample {
   std::int64_t image_id = 0;
-  at::Tensor image;  ///< uint8 (3, S, S): the whole picture, longer side S, padded right and bottom
-  at::Tensor
-      boxes;  ///< float (max_boxes, 4 + k + 1): x0 y0 x1 y1 in 0..1 of the padded square, k labels, valid (0 or 1)
-  at::Tensor crops;  ///< uint8 (n_valid, 3, c, c): the teacher's views of the valid rows, in row order; (0, 3, c, c) of
-                     ///< labelled boxes unless asked for
+  at::Tensor image;  ///< uint8 (3, S, S): the picture at the upper left, padded right and bottom with 0
+  /// Distillation: float (max_boxes, 4 + k + 1): x0 y0 x1 y1 in 0..1 of the padded square, k labels, valid (0 or 1).
+  /// Detection: float (n, 4), x0 y0 x1 y1 in pixels of the padded square; n may be 0.
+  at::Tensor boxes;
+  at::Tensor labels;  ///< detection only: int64 (n)
+  at::Tensor masks;   ///< detection with masks only: uint8 (n, S, S) of 0 and 1
+  /// Distillation only: uint8 (n_valid, 3, c, c), the teacher's views of the valid rows, in row order; (0, 3, c, c) of
+  /// labelled boxes unless asked for.
+  at::Tensor crops;
+  std::array<int, 2> content{};  ///< detection only: height and width of the picture within the square
 };
 
 /// Several samples together.
 struct Batch {
   std::vector<std::int64_t> image_ids;
   at::Tensor images;               ///< uint8 (B, 3, S, S)
-  std::vector<at::Tensor> boxes;   ///< per image float (n_i, 4) of the valid rows
+  std::vector<at::Tensor> boxes;   ///< per image float (n_i, 4): the valid rows; in 0..1, for detection in pixels
   std::vector<at::Tensor> labels;  ///< per image int64 (n_i), undefined when the data has none
-  at::Tensor crops;                ///< uint8 (sum n_i, 3, c, c)
+  std::vector<at::Tensor> masks;   ///< per image uint8 (n_i, S, S), undefined when the data has none
+  at::Tensor crops;                ///< uint8 (sum n_i, 3, c, c); (0, 3, 0, 0) for detection
+  std::vector<std::array<int, 2>> content;  ///< per image height and width without the padding; 0, 0 when not said
 };
+/// Samples of one kind and size together.
 Batch collate(std::vector<Sample> samples);
 
 /// A sample depends on (seed, epoch, index) alone, all three inside `rng`. get() is called from several threads.
@@ -41,6 +51,8 @@ class Dataset {
   virtual std::int64_t size() const = 0;
   /// Throws Error when the image cannot be read; the loader decides what then.
   virtual Sample get(std::int64_t index, Rng& rng) const = 0;
+  /// Which samples go together: the loader makes every batch of one group. At least 0.
+  virtual int group(std::int64_t /*index*/) const { return 0; }
 };
 
 /// kLabelled: boxes with their category's label (RegionCLIP); images without annotations are left out.

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <deque>
 #include <future>
+#include <map>
 #include <numeric>
 #include <vector>
 
@@ -42,7 +43,10 @@ struct Loader::State {
   std::int64_t size = 0;
   std::int64_t limit = 0;  // unreadable images that are put up with
 
+  std::shared_ptr<const std::vector<int>> groups;  // of each sample; null when there is one
+  std::vector<std::int64_t> group_sizes;           // of the groups that have any
   std::shared_ptr<const std::vector<std::int64_t>> order;
+  std::vector<std::pair<std::int64_t, std::int64_t>> chunks;  // a batch of every process: begin and end in the order
   std::int64_t epoch = 0;
   std::int64_t next_to_submit = 0;
   std::set<std::int64_t> unreadable;
@@ -52,22 +56,61 @@ struct Loader::State {
   std::shared_ptr<std::atomic<bool>> cancelled;
   std::unique_ptr<ThreadPool> pool;  // last: its threads stop before what they use goes away
 
-  // Positions of the epoch's order that are this process's: rank, rank + world_size, ...
-  std::int64_t own_samples() const {
-    if (options.drop_last) return size / options.world_size;
-    return (size - options.rank + options.world_size - 1) / options.world_size;
-  }
+  // A chunk of the order makes a batch for each process; the process takes every world_size-th sample of it.
+  std::int64_t chunk_size() const { return std::int64_t{options.batch_size} * options.world_size; }
   std::int64_t batches() const {
-    const std::int64_t own = own_samples();
-    return options.drop_last ? own / options.batch_size : (own + options.batch_size - 1) / options.batch_size;
+    std::int64_t count = 0;
+    for (const std::int64_t members : group_sizes) {
+      count += members / chunk_size();
+      if (!options.drop_last && members % chunk_size() > options.rank) ++count;
+    }
+    return count;
   }
 
-  static Loaded load(const Dataset& dataset, const std::vector<std::int64_t>& order, std::uint64_t seed,
-                     std::int64_t epoch, std::int64_t position, std::int64_t attempts) {
+  void find_groups() {
+    std::vector<int> group_of(static_cast<std::size_t>(size));
+    std::map<int, std::int64_t> sizes;
+    for (std::int64_t i = 0; i < size; ++i) ++sizes[group_of[static_cast<std::size_t>(i)] = dataset->group(i)];
+    for (const auto& [group, members] : sizes) group_sizes.push_back(members);
+    if (sizes.size() > 1) groups = std::make_shared<const std::vector<int>>(std::move(group_of));
+  }
+
+  // Reorders `shuffled` so that chunks are of one group, and lists the chunks that hold something for this process.
+  std::vector<std::int64_t> arrange(std::vector<std::int64_t> shuffled) {
+    std::vector<std::int64_t> arranged;
+    arranged.reserve(shuffled.size());
+    chunks.clear();
+    std::map<int, std::vector<std::int64_t>> waiting;
+    const auto append = [&](const std::vector<std::int64_t>& members) {
+      const auto begin = static_cast<std::int64_t>(arranged.size());
+      arranged.insert(arranged.end(), members.begin(), members.end());
+      return std::pair(begin, static_cast<std::int64_t>(arranged.size()));
+    };
+    for (const std::int64_t index : shuffled) {
+      auto& group = waiting[groups ? (*groups)[static_cast<std::size_t>(index)] : 0];
+      group.push_back(index);
+      if (static_cast<std::int64_t>(group.size()) < chunk_size()) continue;
+      chunks.push_back(append(group));
+      group.clear();
+    }
+    for (const auto& [name, group] : waiting) {
+      const auto rest = append(group);  // also when dropped: an unreadable image's replacement may come from here
+      if (!options.drop_last && rest.second - rest.first > options.rank) chunks.push_back(rest);
+    }
+    return arranged;
+  }
+
+  static Loaded load(const Dataset& dataset, const std::vector<std::int64_t>& order, const std::vector<int>* groups,
+                     std::uint64_t seed, std::int64_t epoch, std::int64_t position, std::int64_t attempts) {
     Loaded loaded;
     const auto size = static_cast<std::int64_t>(order.size());
-    for (std::int64_t i = 0; i < std::min(attempts, size); ++i) {
+    const auto group_of = [&](std::int64_t index) {
+      return groups == nullptr ? 0 : (*groups)[static_cast<std::size_t>(index)];
+    };
+    const int wanted = group_of(order[static_cast<std::size_t>(position)]);
+    for (std::int64_t i = 0; i < size && static_cast<std::int64_t>(loaded.failures.size()) < attempts; ++i) {
       const std::int64_t index = order[static_cast<std::size_t>((position + i) % size)];
+      if (group_of(index) != wanted) continue;
       Rng rng(seed, static_cast<std::uint64_t>(epoch), static_cast<std::uint64_t>(index));
       try {
         loaded.sample = dataset.get(index, rng);
@@ -82,9 +125,8 @@ struct Loader::State {
 
   std::vector<std::int64_t> positions_of(std::int64_t batch) const {
     std::vector<std::int64_t> positions;
-    const std::int64_t begin = batch * options.batch_size;
-    const std::int64_t end = std::min(begin + options.batch_size, own_samples());
-    for (std::int64_t i = begin; i < end; ++i) positions.push_back(options.rank + i * options.world_size);
+    const auto [begin, end] = chunks[static_cast<std::size_t>(batch)];
+    for (std::int64_t i = begin + options.rank; i < end; i += options.world_size) positions.push_back(i);
     return positions;
   }
 
@@ -93,10 +135,10 @@ struct Loader::State {
     while (pending.size() < wanted && next_to_submit < batches()) {
       Pending batch;
       for (const std::int64_t position : positions_of(next_to_submit)) {
-        batch.push_back(pool->submit([data = dataset, order = order, seed = options.seed, epoch = epoch, position,
-                                      attempts = limit + 1, cancelled = cancelled] {
+        batch.push_back(pool->submit([data = dataset, order = order, groups = groups, seed = options.seed,
+                                      epoch = epoch, position, attempts = limit + 1, cancelled = cancelled] {
           if (cancelled->load(std::memory_order_relaxed)) return Loaded{};
-          return load(*data, *order, seed, epoch, position, attempts);
+          return load(*data, *order, groups.get(), seed, epoch, position, attempts);
         }));
       }
       pending.push_back(std::move(batch));
@@ -143,8 +185,10 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) : 
           "0 to " + std::to_string(options.world_size - 1));
   require(options.max_unreadable >= 0 && options.max_unreadable <= 1, "unreadable images allowed",
           options.max_unreadable, "a part in 0..1");
+  state.find_groups();
   require(state.batches() >= 1, "data set size", state.size,
           "enough images for a batch of " + std::to_string(options.batch_size) + " (--batch-size)" +
+              (state.groups ? " of one group" : "") +
               (options.world_size > 1 ? " on each of " + std::to_string(options.world_size) + " processes" : ""));
   constexpr double kAlwaysAllowed = 10;
   const double part = options.max_unreadable * static_cast<double>(state.size);
@@ -171,7 +215,7 @@ void Loader::start_epoch(std::int64_t epoch, std::int64_t first_batch) {
     Rng rng(state.options.seed, static_cast<std::uint64_t>(epoch), kOrderStream);
     rng.shuffle(std::span(order));
   }
-  state.order = std::make_shared<const std::vector<std::int64_t>>(std::move(order));
+  state.order = std::make_shared<const std::vector<std::int64_t>>(state.arrange(std::move(order)));
   state.epoch = epoch;
   state.next_to_submit = std::max<std::int64_t>(first_batch, 0);
 }
@@ -182,8 +226,8 @@ std::optional<Batch> Loader::next() {
   if (state.pool == nullptr) {
     if (state.next_to_submit >= state.batches()) return std::nullopt;
     for (const std::int64_t position : state.positions_of(state.next_to_submit++)) {
-      samples.push_back(state.accept(
-          State::load(*state.dataset, *state.order, state.options.seed, state.epoch, position, state.limit + 1)));
+      samples.push_back(state.accept(State::load(*state.dataset, *state.order, state.groups.get(), state.options.seed,
+                                                 state.epoch, position, state.limit + 1)));
     }
     return collate(std::move(samples));
   }

@@ -24,7 +24,10 @@ struct LoaderOptions {
 };
 
 /// Walks an epoch in an order drawn from (seed, epoch). An unreadable image is named in the log once, counted, and
-/// replaced by the next one of the order, so that every run, whatever its number of threads, sees the same batches.
+/// replaced by the next one of the order (and of its group), so that every run, whatever its number of threads, sees
+/// the same batches. Where the data set has several groups, a batch, and the batches that the processes have at the
+/// same time, are of one: a batch comes as soon as the order has brought enough of its group together. What is left of
+/// a group in the end makes short batches, or none with drop_last.
 class Loader {
  public:
   Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);

@@ -199,5 +199,36 @@ TEST(Collate, KeepsTheValidRowsOfEachImage) {
   EXPECT_TRUE(at::equal(batch.labels[1], at::tensor({7}, at::kLong)));
 }
 
+Sample detection_sample(std::int64_t id, std::int64_t boxes, bool with_masks) {
+  Sample sample;
+  sample.image_id = id;
+  sample.image = at::full({3, 8, 8}, id, at::kByte);
+  sample.boxes = at::arange(boxes * 4, at::kFloat).view({boxes, 4});
+  sample.labels = at::arange(boxes, at::kLong) + id;
+  if (with_masks) sample.masks = at::full({boxes, 8, 8}, id % 2, at::kByte);
+  sample.content = {static_cast<int>(id), 8};
+  return sample;
+}
+
+TEST(Collate, DetectionKeepsBoxesInPixelsLabelsMasksAndSizes) {
+  for (const bool with_masks : {true, false}) {
+    std::vector<Sample> samples;
+    for (const std::int64_t boxes : {2, 0, 1}) samples.push_back(detection_sample(boxes + 3, boxes, with_masks));
+    const Batch batch = collate(samples);
+    EXPECT_EQ(batch.image_ids, (std::vector<std::int64_t>{5, 3, 4}));
+    EXPECT_EQ(batch.images.sizes(), at::IntArrayRef({3, 3, 8, 8}));
+    EXPECT_EQ(batch.content[1], (std::array<int, 2>{3, 8}));
+    EXPECT_EQ(batch.crops.numel(), 0);
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      EXPECT_TRUE(at::equal(batch.boxes[i], samples[i].boxes));
+      EXPECT_TRUE(at::equal(batch.labels[i], samples[i].labels));
+      EXPECT_EQ(batch.masks[i].defined(), with_masks);
+      if (with_masks) {
+        EXPECT_TRUE(at::equal(batch.masks[i], samples[i].masks));
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace clipself::datasets

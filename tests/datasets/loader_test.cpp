@@ -186,6 +186,81 @@ TEST(Loader, GoesAwayAtOnceInTheMiddleOfAnEpoch) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
 }
 
+/// Every third sample is of group 1, the others of group 0.
+class Shapes : public Numbers {
+ public:
+  using Numbers::Numbers;
+  int group(std::int64_t index) const override { return index % 3 == 0 ? 1 : 0; }
+};
+
+TEST(Loader, ABatchIsOfOneGroup) {
+  const auto dataset = std::make_shared<Shapes>(41);  // 14 of group 1, 27 of group 0
+  for (const bool drop_last : {true, false}) {
+    const LoaderOptions options{.batch_size = 4, .workers = 2, .seed = 3, .drop_last = drop_last};
+    const auto seen = epoch_of(dataset, options, 1);
+    EXPECT_EQ(seen.size(), drop_last ? 3U + 6U : 4U + 7U);
+    EXPECT_EQ(Loader(dataset, options).batches_per_epoch(), static_cast<std::int64_t>(seen.size()));
+    std::multiset<std::int64_t> ids;
+    for (const auto& [batch, draws] : seen) {
+      ids.insert(batch.begin(), batch.end());
+      for (const std::int64_t id : batch) EXPECT_EQ(dataset->group(id), dataset->group(batch.front()));
+      if (drop_last) {
+        EXPECT_EQ(batch.size(), 4U);
+      }
+    }
+    EXPECT_EQ(ids.size(), drop_last ? 36U : 41U);
+    EXPECT_EQ(std::set<std::int64_t>(ids.begin(), ids.end()).size(), ids.size());
+    EXPECT_EQ(seen, epoch_of(dataset, {.batch_size = 4, .workers = 0, .seed = 3, .drop_last = drop_last}, 1));
+    EXPECT_NE(seen, epoch_of(dataset, options, 2));
+    EXPECT_EQ(epoch_of(dataset, options, 1, 5), Seen(seen.begin() + 5, seen.end()));
+  }
+}
+
+TEST(Loader, GroupsOfAnEpochAreMixed) {
+  const auto dataset = std::make_shared<Shapes>(120);
+  const auto seen = epoch_of(dataset, {.batch_size = 2, .workers = 0, .seed = 1}, 0);
+  int changes = 0;
+  for (std::size_t i = 1; i < seen.size(); ++i)
+    changes += dataset->group(seen[i].first[0]) != dataset->group(seen[i - 1].first[0]);
+  EXPECT_GT(changes, 10);
+}
+
+TEST(Loader, ProcessesSeeTheSameGroupAtTheSameTime) {
+  const auto dataset = std::make_shared<Shapes>(50);  // 17 of group 1, 33 of group 0
+  for (const bool drop_last : {true, false}) {
+    std::vector<Seen> ranks;
+    std::multiset<std::int64_t> ids;
+    for (int rank = 0; rank < 3; ++rank) {
+      const LoaderOptions options{.batch_size = 2, .workers = 2, .drop_last = drop_last, .rank = rank, .world_size = 3};
+      ranks.push_back(epoch_of(dataset, options, 0));
+      EXPECT_EQ(Loader(dataset, options).batches_per_epoch(), static_cast<std::int64_t>(ranks.back().size()));
+      for (const auto& [batch, draws] : ranks.back()) ids.insert(batch.begin(), batch.end());
+    }
+    for (std::size_t i = 0; i < ranks[2].size(); ++i) {
+      const int group = dataset->group(ranks[0][i].first.front());
+      for (const auto& seen : ranks)
+        for (const std::int64_t id : seen[i].first) EXPECT_EQ(dataset->group(id), group);
+    }
+    EXPECT_EQ(ids.size(), drop_last ? 42U : 50U);
+    EXPECT_EQ(std::set<std::int64_t>(ids.begin(), ids.end()).size(), ids.size());
+  }
+}
+
+TEST(Loader, AnUnreadableImageIsReplacedWithinItsGroup) {
+  const auto dataset = std::make_shared<Shapes>(24, std::set<std::int64_t>{0, 1, 21, 23});
+  const auto seen = epoch_of(dataset, {.batch_size = 4, .workers = 2, .shuffle = false}, 0);
+  for (const auto& [batch, draws] : seen)
+    for (const std::int64_t id : batch) EXPECT_EQ(dataset->group(id), dataset->group(batch.front()));
+  EXPECT_EQ(seen[0].first, (std::vector<std::int64_t>{2, 2, 4, 5}));
+  EXPECT_EQ(seen[1].first, (std::vector<std::int64_t>{3, 3, 6, 9}));
+}
+
+TEST(Loader, GroupsTooSmallForABatchAreAnErrorWhenNothingElseIsLeft) {
+  const auto dataset = std::make_shared<Shapes>(9);
+  expect_contains(error_of([&] { Loader(dataset, {.batch_size = 7}); }), "of one group");
+  EXPECT_NO_THROW(Loader(dataset, {.batch_size = 7, .drop_last = false}));
+}
+
 TEST(Loader, RefusesImpossibleOptions) {
   const auto dataset = std::make_shared<Numbers>(10);
   EXPECT_THROW(Loader(dataset, {.batch_size = 0}), Error);
