@@ -4,14 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "clipself/base/clones.h"
 #include "clipself/base/error.h"
-
-// As in ops/image_resize: strided byte loads are several times faster with AVX2's shuffles.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CLIPSELF_CLONES [[gnu::target_clones("avx2", "default")]]
-#else
-#define CLIPSELF_CLONES
-#endif
 
 namespace clipself::datasets {
 namespace {

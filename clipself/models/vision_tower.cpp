@@ -58,8 +58,8 @@ at::Tensor VisionTower::before_last(const at::Tensor& images, const Grid& grid,
   return x;
 }
 
-at::Tensor VisionTower::dense_of(const at::Tensor& tokens, const Grid& grid) {
-  return unit_length(project(last_in_dense(tokens))).unflatten(1, {grid.h, grid.w}).permute({0, 3, 1, 2});
+at::Tensor VisionTower::dense_of(const at::Tensor& last, const Grid& grid) {
+  return unit_length(project(last)).unflatten(1, {grid.h, grid.w}).permute({0, 3, 1, 2});
 }
 
 at::Tensor VisionTower::encode_image(const at::Tensor& images) {
@@ -69,16 +69,22 @@ at::Tensor VisionTower::encode_image(const at::Tensor& images) {
 
 at::Tensor VisionTower::encode_dense(const at::Tensor& images) {
   const auto grid = grid_of(images);
-  return dense_of(before_last(images, grid), grid);
+  return dense_of(last_in_dense(before_last(images, grid)), grid);
 }
 
 std::pair<at::Tensor, at::Tensor> VisionTower::encode_dense_and_image(const at::Tensor& images) {
   const auto grid = grid_of(images);
   const auto tokens = before_last(images, grid);
-  return {dense_of(tokens, grid), pool(block(depth() - 1, tokens, grid))};
+  return {dense_of(last_in_dense(tokens), grid), pool(block(depth() - 1, tokens, grid))};
 }
 
 std::vector<at::Tensor> VisionTower::intermediate(const at::Tensor& images, const std::vector<int>& layers) {
+  return intermediate_and_dense(images, layers, /*with_dense=*/false).first;
+}
+
+std::pair<std::vector<at::Tensor>, at::Tensor> VisionTower::intermediate_and_dense(const at::Tensor& images,
+                                                                                   const std::vector<int>& layers,
+                                                                                   bool with_dense) {
   const auto grid = grid_of(images);
   for (const int layer : layers) {
     if (layer < 0 || layer >= depth()) {
@@ -95,8 +101,9 @@ std::vector<at::Tensor> VisionTower::intermediate(const at::Tensor& images, cons
   };
   const auto tokens =
       before_last(images, grid, [&](int i, const at::Tensor& x) { keep(i, x.slice(1, prefix_tokens())); });
-  keep(depth() - 1, last_in_dense(tokens));
-  return maps;
+  const auto last = last_in_dense(tokens);
+  keep(depth() - 1, last);
+  return {std::move(maps), with_dense ? dense_of(last, grid) : at::Tensor()};
 }
 
 at::Tensor VisionTower::encode_masks_attn(const at::Tensor& /*images*/, const std::vector<at::Tensor>& /*masks*/) {

@@ -28,6 +28,10 @@ class VisionTower : public torch::nn::Module {
   /// Token maps (B, width, h, w) after each of the named blocks (counted from 0), the last block as in the dense map;
   /// for feature pyramids. Throws Error for a block the tower does not have.
   std::vector<at::Tensor> intermediate(const at::Tensor& images, const std::vector<int>& layers);
+  /// The same and the dense map (undefined unless `with_dense`), in one pass.
+  std::pair<std::vector<at::Tensor>, at::Tensor> intermediate_and_dense(const at::Tensor& images,
+                                                                        const std::vector<int>& layers,
+                                                                        bool with_dense = true);
   /// One (n_i, h, w) bool mask an image -> (sum n_i, D), not of unit length: for each mask a copy of the class token
   /// that looks only at the class token and the mask's patches, and at which nothing looks (MaskCLIP, Ding et al. 2022,
   /// arXiv 2208.08984). Throws Error for a tower that cannot.
@@ -87,7 +91,8 @@ class VisionTower : public torch::nn::Module {
   /// All blocks but the last; `after(i, tokens)` is called after each.
   at::Tensor before_last(const at::Tensor& images, const Grid& grid,
                          const std::function<void(int, const at::Tensor&)>& after = {});
-  at::Tensor dense_of(const at::Tensor& tokens, const Grid& grid);
+  /// The dense map from the last block's patches.
+  at::Tensor dense_of(const at::Tensor& last, const Grid& grid);
 
   VisionConfig config_;
   int embed_dim_;

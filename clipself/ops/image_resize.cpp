@@ -8,15 +8,8 @@
 #include <limits>
 #include <vector>
 
+#include "clipself/base/clones.h"
 #include "clipself/base/error.h"
-
-// The convolution is the loader's inner loop; the program is built for any x86-64, so it carries a second version for
-// AVX2.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CLIPSELF_CLONES [[gnu::target_clones("avx2", "default")]]
-#else
-#define CLIPSELF_CLONES
-#endif
 
 namespace clipself::ops {
 namespace {

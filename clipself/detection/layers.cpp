@@ -1,0 +1,66 @@
+#include "clipself/detection/layers.h"
+
+#include <torch/nn/init.h>
+
+#include <cmath>
+#include <optional>
+
+namespace clipself::detection {
+namespace {
+
+std::optional<at::Tensor> optional(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+
+}  // namespace
+
+Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t kernel, bool with_bias) : padding_(kernel / 2) {
+  weight = register_parameter("weight", at::empty({out, in, kernel, kernel}));
+  torch::nn::init::kaiming_normal_(weight, 0, torch::kFanOut, torch::kReLU);
+  if (with_bias) bias = register_parameter("bias", at::zeros({out}));
+}
+
+at::Tensor Conv2d::forward(const at::Tensor& x) {
+  const auto type = x.scalar_type();
+  return at::conv2d(x, models::cast(weight, type), optional(models::cast(bias, type)), {1, 1}, {padding_, padding_});
+}
+
+Upsample2x::Upsample2x(std::int64_t in, std::int64_t out) {
+  weight = register_parameter("weight", at::empty({in, out, 2, 2}));
+  bias = register_parameter("bias", at::empty({out}));
+  // torch's own initialisation of a transposed convolution.
+  torch::nn::init::kaiming_uniform_(weight, std::sqrt(5.0));
+  const double bound = 1.0 / std::sqrt(static_cast<double>(out) * 4.0);
+  torch::nn::init::uniform_(bias, -bound, bound);
+}
+
+at::Tensor Upsample2x::forward(const at::Tensor& x) {
+  const auto type = x.scalar_type();
+  return at::conv_transpose2d(x, models::cast(weight, type), models::cast(bias, type), {2, 2});
+}
+
+BatchNorm::BatchNorm(std::int64_t channels) {
+  weight = register_parameter("weight", at::ones({channels}));
+  bias = register_parameter("bias", at::zeros({channels}));
+  running_mean_ = register_buffer("running_mean", at::zeros({channels}));
+  running_var_ = register_buffer("running_var", at::ones({channels}));
+  batches_ = register_buffer("num_batches_tracked", at::zeros({}, at::kLong));
+}
+
+at::Tensor BatchNorm::forward(const at::Tensor& x) {
+  if (is_training()) batches_.add_(1);
+  return at::batch_norm(x, weight, bias, running_mean_, running_var_, is_training(), 0.1, 1e-5, /*cudnn_enabled=*/true);
+}
+
+ConvModule::ConvModule(std::int64_t in, std::int64_t out, std::int64_t kernel, bool norm, bool relu) : relu_(relu) {
+  conv_ = register_module("conv", std::make_shared<Conv2d>(in, out, kernel, /*with_bias=*/!norm));
+  if (norm) bn_ = register_module("bn", std::make_shared<BatchNorm>(out));
+}
+
+at::Tensor ConvModule::forward(const at::Tensor& x) {
+  auto y = conv_->forward(x);
+  if (bn_) y = bn_->forward(y);
+  return relu_ ? at::relu(y) : y;
+}
+
+}  // namespace clipself::detection
