@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/pictures.h"
+#include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"

@@ -83,7 +83,7 @@ class TrainRun {
   at::Tensor nouns_;
   std::vector<std::string> noun_names_;  ///< of the training data's categories, by label ///< undefined unless the
                                          ///< method learns from nouns
-  formats::TensorDict start_;  ///< trained parameters before the first step
+  formats::TensorDict start_;            ///< trained parameters before the first step
   std::unique_ptr<distillation::RegionObjective> objective_;
   std::shared_ptr<datasets::DistillDataset> dataset_;
   std::unique_ptr<datasets::Loader> loader_;

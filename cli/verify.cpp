@@ -19,6 +19,7 @@ namespace verify {
 
 const std::map<std::string, Runner>& kinds() {
   static const std::map<std::string, Runner> table{
+      {"a_anchors", verify_anchors},
       {"adamw_only", verify_adamw},
       {"checkpoints", verify_checkpoints},
       {"clip_vit_like", verify_forward},
@@ -37,6 +38,23 @@ const std::map<std::string, Runner>& kinds() {
       {"text_embeddings", verify_text_embeddings},
       {"tokenizer", verify_tokenizer},
       {"trainable", verify_trainable},
+      {"b_bbox_coder", verify_box_coder},
+      {"c_assigner", verify_assigner},
+      {"d_backbone_fpn", verify_pyramid},
+      {"d_backbone_fpn_b", verify_pyramid},
+      {"e_rpn", verify_rpn},
+      {"e_rpn_bn", verify_rpn},
+      {"f_boxhead_coco", verify_box_head},
+      {"f_boxhead_lvis", verify_box_head},
+      {"f_maskhead", verify_mask_head},
+      {"g_detector_coco", verify_detector},
+      {"g_detector_lvis", verify_detector},
+      {"g_detector_transfer", verify_detector},
+      {"h_lr_schedule", verify_detector_schedule},
+      {"h_train_coco", verify_detector_step},
+      {"h_train_lvis", verify_detector_step},
+      {"k_roi_extract", verify_roi_extract},
+      {"l_batched_nms", verify_batched_nms},
   };
   return table;
 }

@@ -60,10 +60,11 @@ std::string first_difference(const nlohmann::ordered_json& a, const nlohmann::or
 
 std::string Tolerance::text() const {
   if (bitwise) return "bit for bit";
-  if (absolute == 0 && relative == 0) return "exact";
+  if (absolute == 0 && relative == 0 && of_largest == 0) return "exact";
   std::string text;
   if (absolute > 0) text = fmt::format("{:.0e} abs", absolute);
   if (relative > 0) text += fmt::format("{}{:.0e} rel", text.empty() ? "" : " + ", relative);
+  if (of_largest > 0) text += fmt::format("{}{:.0e} of the largest", text.empty() ? "" : " + ", of_largest);
   if (most_absolute > 0) text += fmt::format(", {:.0e} on 99.9 %", most_absolute);
   return text;
 }
@@ -141,6 +142,28 @@ void Case::check_rows(const std::string& tensor, const at::Tensor& actual, const
   }
   compare(tensor, actual.index_select(0, kept), expected->index_select(0, kept), tolerance, "",
           fmt::format("{} rows left out: {}", rows.numel() - kept.numel(), why));
+}
+
+void Case::check_where(const std::string& label, const std::string& tensor, const at::Tensor& actual,
+                       const at::Tensor& places, const Tolerance& tolerance, const std::string& group) {
+  const auto* expected = expected_.find(tensor);
+  if (!expected) return;
+  if (actual.sizes() != expected->sizes() || places.sizes() != expected->sizes())
+    compare(label, actual, *expected, tolerance, group);
+  else if (places.any().item<bool>())
+    compare(label, actual.index({places}), expected->index({places}), tolerance, group);
+}
+
+void Case::check_share(const std::string& tensor, const at::Tensor& actual, double part) {
+  const auto* expected = expected_.find(tensor);
+  if (!expected) return;
+  if (!actual.defined() || actual.sizes() != expected->sizes() || actual.dim() < 2) {
+    compare(tensor, actual, *expected, Tolerance::exact(), "");
+    return;
+  }
+  dealt_with_.insert(tensor);
+  const auto wrong = (actual != *expected).to(at::kDouble).flatten(1).mean(1);
+  compare(tensor + ": share of other elements", wrong, at::zeros_like(wrong), Tolerance::abs(part), "");
 }
 
 void Case::check_rounded(const std::string& tensor, const at::Tensor& actual) {
@@ -225,7 +248,7 @@ void Case::compare(const std::string& what, const at::Tensor& actual, const at::
   if (given.numel() > 0) {
     const at::Tensor a = given.to(at::kDouble), b = expected.to(at::kDouble);
     const at::Tensor error = distance(a, b), size = b.abs().nan_to_num(0, 0);
-    const at::Tensor allowed = tolerance.absolute + tolerance.relative * size;
+    const at::Tensor allowed = tolerance.absolute + tolerance.of_largest * size.max() + tolerance.relative * size;
     result.absolute = error.max().item<double>();
     // Relative to values that the absolute tolerance does not swallow whole.
     const at::Tensor counted = size > tolerance.absolute;

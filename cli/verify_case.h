@@ -18,6 +18,7 @@ namespace clipself::cli::verify {
 struct Tolerance {
   double absolute = 0;
   double relative = 0;
+  double of_largest = 0;     ///< allowed besides: this part of the tensor's largest value
   double most_absolute = 0;  ///< when above 0: all but 0.1 % of a group's elements together must be within this
   bool bitwise = false;      ///< the same type, and the same bits
 
@@ -25,6 +26,7 @@ struct Tolerance {
   static constexpr Tolerance bits() { return {.bitwise = true}; }
   static constexpr Tolerance abs(double value) { return {.absolute = value}; }
   static constexpr Tolerance rel(double value) { return {.relative = value}; }
+  static constexpr Tolerance largest(double value) { return {.of_largest = value}; }
   /// Parameters after AdamW, which divides by the gradient's own size: an element whose gradient is nearly zero may
   /// move differently.
   static constexpr Tolerance stepped() { return {.absolute = 2e-4, .most_absolute = 1e-6}; }
@@ -83,6 +85,11 @@ class Case {
   /// On the rows of both that `rows` (bool) names; the others are noted as left out because of `why`.
   void check_rows(const std::string& tensor, const at::Tensor& actual, const at::Tensor& rows,
                   const Tolerance& tolerance, const std::string& why);
+  /// Where `places` (bool, of the same shape) says so, under a label of its own.
+  void check_where(const std::string& label, const std::string& tensor, const at::Tensor& actual,
+                   const at::Tensor& places, const Tolerance& tolerance, const std::string& group);
+  /// Whether, of every row, at most `part` of the elements are another's.
+  void check_share(const std::string& tensor, const at::Tensor& actual, double part);
   /// Pixel coordinates: whether each rounds, halves to even, to the pixel that the expected one rounds to.
   void check_rounded(const std::string& tensor, const at::Tensor& actual);
   /// Some columns of a table (rows, columns), where the columns mean different things.

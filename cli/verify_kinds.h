@@ -33,6 +33,19 @@ void verify_evaluation(Case& c);
 // Text (verify_text.cpp).
 void verify_tokenizer(Case& c);
 void verify_text_embeddings(Case& c);
+// The detector (verify_boxes.cpp, verify_detector.cpp, verify_detector_training.cpp).
+void verify_anchors(Case& c);
+void verify_box_coder(Case& c);
+void verify_assigner(Case& c);
+void verify_roi_extract(Case& c);
+void verify_batched_nms(Case& c);
+void verify_pyramid(Case& c);
+void verify_rpn(Case& c);
+void verify_box_head(Case& c);
+void verify_mask_head(Case& c);
+void verify_detector(Case& c);
+void verify_detector_schedule(Case& c);
+void verify_detector_step(Case& c);
 // verify_checkpoints.cpp
 void verify_checkpoints(Case& c);
 

@@ -12,31 +12,6 @@ namespace {
 constexpr int kBoxBins = 7;
 constexpr std::size_t kRoiLevels = 4;
 
-/// What one picture's boxes are to learn.
-struct RoiTargets {
-  at::Tensor boxes, labels, deltas;
-  at::Tensor positive_boxes, positive_objects;
-};
-
-RoiTargets roi_targets(const at::Tensor& boxes, const Objects& objects, const Assignment& assignment,
-                       const Drawn& drawn, std::int64_t background, const std::array<double, 4>& stds) {
-  RoiTargets targets;
-  targets.positive_boxes = boxes.index_select(0, drawn.positive);
-  targets.positive_objects = assignment.object.index_select(0, drawn.positive) - 1;
-  const auto negative = boxes.index_select(0, drawn.negative);
-  targets.boxes = at::cat({targets.positive_boxes, negative});
-  const std::int64_t positives = drawn.positive.numel(), negatives = drawn.negative.numel();
-  const auto labels = positives > 0 ? objects.labels.index_select(0, targets.positive_objects)
-                                    : at::empty({0}, boxes.options().dtype(at::kLong));
-  targets.labels = at::cat({labels, at::full({negatives}, background, labels.options())});
-  targets.deltas = at::zeros({positives + negatives, 4}, boxes.options());
-  if (positives > 0) {
-    const auto own = objects.boxes.index_select(0, targets.positive_objects);
-    targets.deltas.slice(0, 0, positives).copy_(encode_boxes(targets.positive_boxes, own, stds));
-  }
-  return targets;
-}
-
 void check_pictures(std::size_t pictures, const at::Tensor& images) {
   if (static_cast<std::int64_t>(pictures) == images.size(0)) return;
   throw Error({.doing = "detecting objects",
@@ -69,6 +44,16 @@ Detector::Detector(const models::ClipConfig& clip, const DetectorConfig& config,
   box_head_ = roi_head_->register_module("bbox_head", std::make_shared<BoxHead>(config, std::move(classes)));
   if (config.masks) mask_head_ = roi_head_->register_module("mask_head", std::make_shared<MaskHead>(config));
   train(false);
+}
+
+training::LossTerms TrainingPass::terms() const {
+  training::LossTerms terms{{"loss_rpn_cls", proposal_losses.scores.sum()},
+                            {"loss_rpn_bbox", proposal_losses.deltas.sum()},
+                            {"loss_cls", box_losses.classes},
+                            {"loss_bbox", box_losses.boxes}};
+  if (mask_loss.defined()) terms.emplace_back("loss_mask", mask_loss);
+  terms.emplace_back("acc", box_losses.accuracy);
+  return terms;
 }
 
 MaskHead& Detector::mask_head() {

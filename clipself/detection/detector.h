@@ -28,13 +28,6 @@ struct Picture {
   std::array<float, 4> scale{1, 1, 1, 1};  ///< pixels of the network a pixel of the original: x, y, x, y
 };
 
-/// What a training picture shows, on the network's scale.
-struct Objects {
-  at::Tensor boxes;   ///< float (G, 4)
-  at::Tensor labels;  ///< int64 (G)
-  at::Tensor masks;   ///< bool or uint8 (G, H, W) with a mask head
-};
-
 /// Which of the assigned boxes of image `i` are trained on.
 using Draw = std::function<Drawn(std::size_t i, const Assignment& assignment)>;
 
@@ -47,6 +40,9 @@ struct TrainingPass {
   BoxHead::Losses box_losses;
   at::Tensor mask_loss;                      ///< undefined without a mask head
   at::Tensor labels, targets, mask_targets;  ///< of the boxes drawn, positives before negatives, picture by picture
+
+  /// The losses that are minimised, and the accuracy "acc" beside them.
+  training::LossTerms terms() const;
 };
 
 class Detector : public torch::nn::Module {

@@ -64,6 +64,25 @@ at::Tensor extract_rois(const std::vector<at::Tensor>& levels, const std::vector
   return at::cat(pooled).index_select(0, order);
 }
 
+RoiTargets roi_targets(const at::Tensor& boxes, const Objects& objects, const Assignment& assignment,
+                       const Drawn& drawn, std::int64_t background, const std::array<double, 4>& stds) {
+  RoiTargets targets;
+  targets.positive_boxes = boxes.index_select(0, drawn.positive);
+  targets.positive_objects = assignment.object.index_select(0, drawn.positive) - 1;
+  const auto negative = boxes.index_select(0, drawn.negative);
+  targets.boxes = at::cat({targets.positive_boxes, negative});
+  const std::int64_t positives = drawn.positive.numel(), negatives = drawn.negative.numel();
+  const auto labels = positives > 0 ? objects.labels.index_select(0, targets.positive_objects)
+                                    : at::empty({0}, boxes.options().dtype(at::kLong));
+  targets.labels = at::cat({labels, at::full({negatives}, background, labels.options())});
+  targets.deltas = at::zeros({positives + negatives, 4}, boxes.options());
+  if (positives > 0) {
+    const auto own = objects.boxes.index_select(0, targets.positive_objects);
+    targets.deltas.slice(0, 0, positives).copy_(encode_boxes(targets.positive_boxes, own, stds));
+  }
+  return targets;
+}
+
 BoxHead::BoxHead(const DetectorConfig& config, DetectionClasses classes)
     : config_(config), classes_(std::move(classes)) {
   const auto& rows = classes_.embeddings;
@@ -127,6 +146,13 @@ at::Tensor BoxHead::trained_logits(const at::Tensor& logits) const {
   return logits.masked_fill((class_weights_ < kNoWeight).to(logits.device()), -std::numeric_limits<double>::infinity());
 }
 
+at::Tensor BoxHead::class_loss(const at::Tensor& logits, const at::Tensor& labels,
+                               const at::Tensor& row_weights) const {
+  const auto loss =
+      at::cross_entropy_loss(trained_logits(logits), labels, class_weights_.to(logits.device()), at::Reduction::None);
+  return (loss * row_weights).sum() / (row_weights > 0).sum().clamp_min(1);
+}
+
 BoxHead::Losses BoxHead::losses(const Output& output, const at::Tensor& labels, const at::Tensor& targets) const {
   const std::int64_t count = classes_.count(), rows = std::max<std::int64_t>(1, labels.size(0));
   const auto weights = class_weights_.to(output.logits.device());
@@ -138,13 +164,11 @@ BoxHead::Losses BoxHead::losses(const Output& output, const at::Tensor& labels, 
                  .found = "a box of a class that has no weight",
                  .expected = "boxes of base classes alone in the training data"});
   }
-  const auto logits = trained_logits(output.logits);
-  const auto cross_entropy = at::cross_entropy_loss(logits, labels, weights, at::Reduction::None);
   const auto positive = (labels < count).nonzero().squeeze(1);
   const auto differences = output.deltas.index_select(0, positive) - targets.index_select(0, positive);
-  return {.classes = cross_entropy.sum() / static_cast<double>(rows),
+  return {.classes = class_loss(output.logits, labels, at::ones_like(own)),
           .boxes = differences.abs().sum() / static_cast<double>(rows),
-          .accuracy = (logits.argmax(1) == labels).to(at::kFloat).mean() * 100};
+          .accuracy = (trained_logits(output.logits).argmax(1) == labels).to(at::kFloat).mean() * 100};
 }
 
 std::pair<Detections, at::Tensor> select_detections(const at::Tensor& boxes, const at::Tensor& scores,

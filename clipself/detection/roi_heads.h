@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "clipself/detection/boxes.h"
+#include "clipself/detection/classes.h"
 #include "clipself/detection/layers.h"
 
 namespace clipself::detection {
@@ -20,14 +21,24 @@ inline constexpr double kFinestBox = 56;
 /// int64 (N): the level of each of (N, 4) boxes.
 at::Tensor roi_levels(const at::Tensor& boxes, std::int64_t levels);
 
-/// The classes a detector looks for, background behind them.
-struct DetectionClasses {
-  std::vector<std::string> names;  ///< C, without background
-  std::vector<bool> is_base;       ///< C: seen in training
-  at::Tensor embeddings;           ///< float (C + 1, D), unit length, the last row background's
-
-  std::int64_t count() const { return static_cast<std::int64_t>(names.size()); }
+/// What a training picture shows, on the network's scale.
+struct Objects {
+  at::Tensor boxes;   ///< float (G, 4)
+  at::Tensor labels;  ///< int64 (G)
+  at::Tensor masks;   ///< bool or uint8 (G, H, W) with a mask head
 };
+
+/// What one picture's drawn boxes are to learn, positives first.
+struct RoiTargets {
+  at::Tensor boxes;             ///< (N, 4)
+  at::Tensor labels;            ///< int64 (N); `background` of negatives
+  at::Tensor deltas;            ///< (N, 4); zeros of negatives
+  at::Tensor positive_boxes;    ///< (P, 4)
+  at::Tensor positive_objects;  ///< int64 (P): whose they are
+};
+/// `boxes` (M, 4) are what `assignment` and `drawn` count.
+RoiTargets roi_targets(const at::Tensor& boxes, const Objects& objects, const Assignment& assignment,
+                       const Drawn& drawn, std::int64_t background, const std::array<double, 4>& stds);
 
 /// F-ViT's box head: convolutions, shared layers, one layer for classes and one for boxes. A class's logit is the
 /// cosine of its embedding and the class feature times a learned temperature; boxes are the same for all classes. The
@@ -48,8 +59,11 @@ class BoxHead : public torch::nn::Module {
 
   /// `logits` with those of classes without weight at -inf: outside of softmax and accuracy.
   at::Tensor trained_logits(const at::Tensor& logits) const;
+  /// Cross-entropy of each row times its class's weight and its own (float (N)), over the number of rows that weigh
+  /// anything.
+  at::Tensor class_loss(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& row_weights) const;
   struct Losses {
-    at::Tensor classes;   ///< cross-entropy weighted by class, over the number of rows
+    at::Tensor classes;   ///< class_loss of rows that all weigh 1
     at::Tensor boxes;     ///< L1 of positive rows, over the number of all rows
     at::Tensor accuracy;  ///< per cent
   };

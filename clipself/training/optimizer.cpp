@@ -21,7 +21,7 @@ bool is_decayed(const std::string& name, const at::Tensor& parameter) {
 AdamW::AdamW(const NamedParameters& parameters, const AdamWOptions& options) : options_(options) {
   groups_[1].weight_decay = options.weight_decay;
   for (const auto& [name, tensor] : parameters)
-    groups_[is_decayed(name, tensor) ? 1 : 0].parameters.emplace_back(name, tensor);
+    groups_[options.decay_all || is_decayed(name, tensor) ? 1 : 0].parameters.emplace_back(name, tensor);
   for (auto& group : groups_) group.states.resize(group.parameters.size());
 }
 

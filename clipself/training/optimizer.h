@@ -19,6 +19,7 @@ struct AdamWOptions {
   double beta2 = 0.98;
   double eps = 1e-6;
   double weight_decay = 0.1;  ///< of the second group; the first has none
+  bool decay_all = false;     ///< every parameter is of the second group, as detectors are trained
 };
 
 /// Vectors and scalars, and names with "bn", "ln", "bias" or "logit_scale" in them, are not decayed.

@@ -9,6 +9,12 @@
 namespace clipself::training {
 
 double Schedule::at(std::int64_t step) const {
+  if (kind == ScheduleKind::kSteps) {
+    const auto past = std::count_if(milestones.begin(), milestones.end(), [&](std::int64_t at) { return at <= step; });
+    const double regular = base_lr * std::pow(gamma, static_cast<double>(past));
+    if (step >= warmup_steps) return regular;
+    return regular * (1 - (1 - static_cast<double>(step) / static_cast<double>(warmup_steps)) * (1 - warmup_ratio));
+  }
   if (step < warmup_steps) return base_lr * static_cast<double>(step + 1) / static_cast<double>(warmup_steps);
   switch (kind) {
     case ScheduleKind::kConst:
@@ -21,6 +27,7 @@ double Schedule::at(std::int64_t step) const {
       return std::pow(1.0 - part, cooldown_power) * (base_lr - cooldown_end_lr) + cooldown_end_lr;
     }
     case ScheduleKind::kCosine:
+    case ScheduleKind::kSteps:
       break;
   }
   const auto length = static_cast<double>(std::max<std::int64_t>(1, total_steps - warmup_steps));
