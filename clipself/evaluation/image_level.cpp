@@ -11,7 +11,6 @@
 #include "clipself/evaluation/features.h"
 #include "clipself/evaluation/prefetch.h"
 #include "clipself/evaluation/text_table.h"
-#include "clipself/models/layers.h"
 
 namespace clipself::evaluation {
 
@@ -61,7 +60,7 @@ double recall_at(const at::Tensor& ranks, int k) {
 
 ClassificationResult score_classification(const at::Tensor& features, const at::Tensor& embeddings,
                                           const at::Tensor& labels, std::span<const std::string> names) {
-  const at::Tensor classes = models::unit_length(embeddings.to(at::kFloat).cpu());
+  const at::Tensor classes = unit_features(embeddings, "matching class embeddings to the classes");
   const at::Tensor ranks = first_ranks(features, classes, labels, at::arange(classes.size(0), at::kLong)).contiguous();
   ClassificationResult result;
   result.images = labels.numel();

@@ -9,7 +9,6 @@
 #include "clipself/datasets/transforms.h"
 #include "clipself/evaluation/features.h"
 #include "clipself/evaluation/prefetch.h"
-#include "clipself/models/layers.h"
 
 namespace clipself::evaluation {
 namespace {
@@ -69,14 +68,7 @@ at::Tensor checked_embeddings(const at::Tensor& embeddings, int width, std::size
     throw Error({.doing = "matching class embeddings to the data set",
                  .found = fmt::format("{} embeddings", embeddings.size(0)),
                  .expected = fmt::format("at least one for each of the data set's {} categories", categories)});
-  const at::Tensor lengths = embeddings.to(at::kFloat).norm(2, {1});
-  const at::Tensor unusable = lengths.isfinite().logical_and(lengths > 0).logical_not().nonzero();
-  if (unusable.numel() > 0)
-    throw Error({.doing = "matching class embeddings to the data set",
-                 .found = fmt::format("row {} without a direction (zeros, or no finite numbers)",
-                                      unusable[0][0].item<std::int64_t>()),
-                 .expected = "a vector for each class"});
-  return models::unit_length(embeddings.to(at::kFloat)).cpu();
+  return unit_features(embeddings, "matching class embeddings to the data set");
 }
 
 FeatureScores score(const at::Tensor& features, const at::Tensor& embeddings, const at::Tensor& labels) {
