@@ -6,6 +6,7 @@
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
+#include "clipself/base/progress.h"
 #include "clipself/datasets/class_lists.h"
 
 namespace clipself::cli {
@@ -29,15 +30,39 @@ models::ClassEmbeddings embeddings_by_name(models::ClassEmbeddings embeddings, c
     const auto found = std::find(embeddings.names.begin(), embeddings.names.end(), name);
     if (found == embeddings.names.end())
       throw Error({.doing = flag,
-                   .where = name,
-                   .found = "no such class",
-                   .expected = "one of the " + std::to_string(rows) + " that " + path + " names",
-                   .hint = "without --embed-path the model's text tower embeds any name"});
+                   .where = path,
+                   .found = "no row named '" + name + "'",
+                   .expected = c10::str("one among the ", rows, " that it names"),
+                   .hint = "without this file the model's own text tower embeds any name"});
     picked.push_back(found - embeddings.names.begin());
   }
   embeddings.rows = embeddings.rows.index_select(0, at::tensor(picked, at::kLong));
   embeddings.names = names;
   return embeddings;
+}
+
+at::Tensor rows_of_categories(models::ClassEmbeddings embeddings, const datasets::AnnotationIndex& data,
+                              const std::string& flag, const std::string& path) {
+  std::vector<std::string> names;
+  for (const datasets::Category& category : data.categories_by_label()) names.push_back(category.name);
+  const std::int64_t rows = embeddings.rows.size(0), categories = std::ssize(names);
+  // Data that does not name its categories can only be matched by position.
+  const bool by_name = !embeddings.names.empty() && std::find(names.begin(), names.end(), "") == names.end();
+  if (by_name) {
+    if (rows > categories)
+      spdlog::info("{}: rows picked by name for the {} of {}", path, counted(categories, "category", "categories"),
+                   data.source);
+    return embeddings_by_name(std::move(embeddings), names, flag, path).rows;
+  }
+  if (rows < categories)
+    throw Error({.doing = flag,
+                 .where = path,
+                 .found = c10::str(rows, " rows"),
+                 .expected = c10::str("one for each of the ", categories, " categories of ", data.source)});
+  if (rows > categories)
+    spdlog::warn("{} has {} rows for {} categories: row i is taken for the category with the i-th lowest id", path,
+                 rows, categories);
+  return embeddings.rows;
 }
 
 void NamesFlags::add_to(CLI::App& app) {

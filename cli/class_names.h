@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/common.h"
+#include "clipself/datasets/annotations.h"
 #include "clipself/models/text_embeddings.h"
 
 namespace clipself::cli {
@@ -30,6 +31,12 @@ struct NamesFlags {
 /// as many. Throws Error naming `flag`.
 models::ClassEmbeddings embeddings_by_name(models::ClassEmbeddings embeddings, const std::vector<std::string>& names,
                                            const std::string& flag, const std::string& path);
+
+/// A row for each category of `data`, by label: picked by the categories' names where the file at `path` names its rows
+/// (rows of other names are left out), else row i for the category with the i-th lowest id, with a warning when rows
+/// are left. Throws Error naming `flag` when a category has no row.
+at::Tensor rows_of_categories(models::ClassEmbeddings embeddings, const datasets::AnnotationIndex& data,
+                              const std::string& flag, const std::string& path);
 
 /// "a, b, c", a known list, a file of names, or a single name. Throws Error naming `flag` for
 /// what looks like a file and is none, and for an empty name.

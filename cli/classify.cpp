@@ -17,8 +17,8 @@
 #include "clipself/base/signals.h"
 #include "clipself/datasets/regions.h"
 #include "clipself/datasets/transforms.h"
+#include "clipself/evaluation/features.h"
 #include "clipself/evaluation/image_level.h"
-#include "clipself/models/layers.h"
 #include "clipself/visualization/dense_view.h"
 #include "clipself/visualization/overlays.h"
 #include "clipself/visualization/sheet.h"
@@ -85,11 +85,12 @@ class Classifier {
       crops.push_back(datasets::to_tensor(datasets::crop_and_resize(picture, crop, size)));
     }
     const at::Tensor square = vis::dense_square(model_, picture, flags_.image_size);
-    const at::Tensor dense = models::unit_length(models::pool_boxes(square, {places.to(device)})).cpu();
+    const at::Tensor dense =
+        evaluation::unit_features(models::pool_boxes(square, {places.to(device)}), "encoding boxes");
     constexpr std::int64_t kCropsAtOnce = 32;
     for (const at::Tensor& batch : at::stack(crops).split(kCropsAtOnce)) {
       const at::Tensor embedded = model_.encode_image(datasets::model_input(model_, batch));
-      features.push_back(models::unit_length(embedded.to(at::kFloat)).cpu());
+      features.push_back(evaluation::unit_features(embedded, "encoding crops"));
     }
     return {guesses(dense), guesses(at::cat(features))};
   }

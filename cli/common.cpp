@@ -12,6 +12,7 @@
 #include <set>
 #include <thread>
 
+#include "cli/class_names.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
@@ -132,8 +133,13 @@ std::shared_ptr<models::ClipModel> ModelFlags::load(bool with_text) const {
                    .found = "weights without a text tower",
                    .expected = "those of the whole model, to embed class names"});
     }
-    if (report.text_missing)
-      spdlog::warn("{} has no text tower: the model's is random and will not be used", pretrained);
+    if (report.text_missing) {
+      // Not a random one either: it would be saved with the rest and then pass for a trained one.
+      spdlog::warn("{} has no text tower: the model goes without", pretrained);
+      auto without_text = std::make_shared<models::ClipModel>(config, /*with_text=*/false);
+      models::load_weights(*without_text, result->state(), pretrained);
+      result = std::move(without_text);
+    }
   }
   result->to(target);
   return result;
@@ -144,10 +150,14 @@ void EvalFlags::add_to(CLI::App& app, bool required) {
   app.add_option("--val-image-root", image_root, "Folder of its images");
   app.add_option("--val-segm-root", segmentation_root,
                  "Folder of its panoptic PNGs (default: the JSON's path without .json)");
-  app.add_option("--embed-path", embeddings,
-                 "Class embeddings, one row a category by category id: .npy, .safetensors or .pt");
-  app.add_option("--class-names", classes.names,
-                 "In place of --embed-path: embed these names with the model's text tower (a known list or a file)");
+  app.add_option(
+      "--embed-path", embeddings,
+      "Class embeddings (.npy, .safetensors or .pt), one row a category: by name where the file names its rows, "
+      "else by category id");
+  app.add_option(
+      "--class-names", classes.names,
+      "In place of --embed-path: embed these names with the model's text tower (a known list or a file); the "
+      "categories' own, or other words for them by category id");
   app.add_option("--templates", classes.templates,
                  "Prompts of names that the model embeds: single, vild, openai or a file")
       ->capture_default_str();
@@ -203,24 +213,30 @@ models::ClassEmbeddings embed_names(std::span<const std::string> names, const st
 
 namespace {
 
-models::ClassEmbeddings evaluation_embeddings(const EvalFlags& flags, const ModelFlags& model_flags,
-                                              models::ClipModel& model) {
-  if (!flags.classes.names.empty()) {
+at::Tensor evaluation_embeddings(const EvalFlags& flags, const ModelFlags& model_flags, models::ClipModel& model,
+                                 const datasets::AnnotationIndex& data) {
+  const auto& names = flags.classes.names;
+  if (!names.empty()) {
     if (!flags.embeddings.empty()) {
-      throw Error({.doing = "--class-names",
-                   .where = flags.classes.names,
-                   .found = "--embed-path as well",
-                   .expected = "one of the two"});
+      throw Error(
+          {.doing = "--class-names", .where = names, .found = "--embed-path as well", .expected = "one of the two"});
     }
-    return embed_names(datasets::class_list(flags.classes.names, "--class-names"), flags.classes.templates, model_flags,
-                       model);
+    auto embeddings =
+        embed_names(datasets::class_list(names, "--class-names"), flags.classes.templates, model_flags, model);
+    const auto& made = embeddings.names;
+    const auto missing = [&](const datasets::Category& category) {
+      return std::find(made.begin(), made.end(), category.name) == made.end();
+    };
+    // Other words for the categories, in their order.
+    if (std::any_of(data.categories.begin(), data.categories.end(), missing)) embeddings.names.clear();
+    return rows_of_categories(std::move(embeddings), data, "--class-names", names);
   }
   if (flags.embeddings.empty())
     throw Error({.doing = "choosing class embeddings", .found = "none", .expected = "--embed-path or --class-names"});
   require_file(flags.embeddings, "--embed-path");
   auto embeddings = models::read_class_embeddings(flags.embeddings);
   models::require_embeddings_of(embeddings, model.config(), "--embed-path", flags.embeddings);
-  return embeddings;
+  return rows_of_categories(std::move(embeddings), data, "--embed-path", flags.embeddings);
 }
 
 }  // namespace
@@ -247,15 +263,7 @@ Evaluator::Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, mode
   auto index = datasets::read_coco_panoptic(flags.data);
   require_folder(segmentation, flags.segmentation_root.empty() ? "--val-segm-root (by default, beside --val-data)"
                                                                : "--val-segm-root");
-  const auto embeddings = evaluation_embeddings(flags, model_flags, model);
-  embeddings_ = embeddings.rows;
-  if (embeddings_.size(0) < static_cast<std::int64_t>(index.categories.size())) {
-    const bool from_names = flags.embeddings.empty();
-    throw Error({.doing = from_names ? "--class-names" : "--embed-path",
-                 .where = from_names ? flags.classes.names : flags.embeddings,
-                 .found = c10::str(embeddings_.size(0), " rows"),
-                 .expected = c10::str("one for each of the ", index.categories.size(), " categories")});
-  }
+  embeddings_ = evaluation_embeddings(flags, model_flags, model, index);
   datasets::PanopticOptions options;
   options.image_size = flags.image_size;
   options.crop_size = vision.image_size;

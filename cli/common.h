@@ -39,8 +39,8 @@ struct ModelFlags {
   std::uint64_t seed = 0;
 
   void add_to(CLI::App& app);
-  /// The model on its device with its weights; says so in the log, loudly when they are random. `with_text`: throws
-  /// Error when the weights have no text tower.
+  /// The model on its device with its weights; says so in the log, loudly when they are random. Without a text
+  /// tower when the weights have none; `with_text`: throws Error then.
   std::shared_ptr<models::ClipModel> load(bool with_text = false) const;
 };
 

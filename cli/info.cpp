@@ -201,13 +201,11 @@ Json describe(const std::filesystem::path& path, bool list) {
     out.update(describe_tensors(state.tensors, list));
     if (!values.empty()) out["also holds"] = values;
   } else if (text.starts_with("\x93NUMPY")) {
-    const auto array = formats::read_npy(path);
+    const auto [array, note] = formats::read_noted_npy(path);
     out.update(
         Json{{"format", "NumPy array"}, {"shape", shape_of(array)}, {"type", c10::toString(array.scalar_type())}});
-    if (array.dim() == 2 && at::isFloatingType(array.scalar_type()) && array.size(0) > 0) {
-      const auto embeddings = models::read_class_embeddings(path);
-      if (!embeddings.names.empty()) out.update(describe_embeddings(embeddings, "class embeddings (NumPy array)"));
-    }
+    if (!note.empty())
+      out.update(describe_embeddings(models::read_class_embeddings(path), "class embeddings (NumPy array)"));
   } else if (text.starts_with("\x89PNG") || text.starts_with("\xff\xd8")) {
     const auto image = formats::read_image(path);
     out.update(Json{{"format", text.starts_with("\x89PNG") ? "PNG image" : "JPEG image"},

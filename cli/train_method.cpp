@@ -5,9 +5,9 @@
 #include <array>
 #include <cmath>
 
+#include "cli/class_names.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
-#include "clipself/base/log.h"
 #include "clipself/models/text_embeddings.h"
 
 namespace clipself::cli {
@@ -55,7 +55,8 @@ void MethodFlags::add_to(CLI::App& app) {
       ->check(CLI::IsMember({"grid_distill", "proposals_distill", "region_clip"}));
   app.add_option("--train-embed-path", noun_embeddings,
                  "regionclip: noun embeddings (.npy, .safetensors or .pt), one row a category of the training data, by "
-                 "category id (default: made of the categories' names by the model's text tower and --templates)");
+                 "name where the file names its rows, else by category id (default: made of the categories' names by "
+                 "the model's text tower and --templates)");
   app.add_option("--cosine-weight", cosine_weight, "clipself: weight of its loss")
       ->capture_default_str()
       ->check(not_negative());
@@ -112,27 +113,9 @@ RegionKind MethodFlags::regions() const {
 at::Tensor MethodFlags::read_nouns(const models::ClipConfig& config, const datasets::AnnotationIndex& data) const {
   if (!chosen().teacher.needs_labels || noun_embeddings.empty()) return {};
   require_file(noun_embeddings, "--train-embed-path");
-  const auto embeddings = models::read_class_embeddings(noun_embeddings);
+  auto embeddings = models::read_class_embeddings(noun_embeddings);
   models::require_embeddings_of(embeddings, config, "--train-embed-path", noun_embeddings);
-  const auto& nouns = embeddings.rows;
-  const auto categories = static_cast<std::int64_t>(data.categories.size());
-  if (nouns.size(0) < categories) {
-    throw Error({.doing = "--train-embed-path",
-                 .where = noun_embeddings,
-                 .found = c10::str(nouns.size(0), " rows"),
-                 .expected = c10::str("one for each of the ", categories, " categories of ", data.source)});
-  }
-  if (!(nouns.norm(2, {1}) > 0).all().item<bool>()) {  // NaN is not above 0 either
-    throw Error({.doing = "--train-embed-path",
-                 .where = noun_embeddings,
-                 .found = "a row of zeros or of no finite numbers",
-                 .expected = "embeddings"});
-  }
-  if (nouns.size(0) > categories) {
-    spdlog::warn("{} has {} rows for {} categories: row i is taken for the category with the i-th lowest id",
-                 noun_embeddings, nouns.size(0), categories);
-  }
-  return nouns;
+  return rows_of_categories(std::move(embeddings), data, "--train-embed-path", noun_embeddings);
 }
 
 std::unique_ptr<distillation::RegionObjective> MethodFlags::objective(std::shared_ptr<models::ClipModel> student,

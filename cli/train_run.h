@@ -80,10 +80,9 @@ class TrainRun {
   std::optional<training::Checkpoint> resumed_;
   std::filesystem::path folder_, checkpoints_;
   std::shared_ptr<models::ClipModel> student_, frozen_;  ///< frozen_: null when nothing asks for it
-  at::Tensor nouns_;
-  std::vector<std::string> noun_names_;  ///< of the training data's categories, by label ///< undefined unless the
-                                         ///< method learns from nouns
-  formats::TensorDict start_;            ///< trained parameters before the first step
+  at::Tensor nouns_;                                     ///< undefined unless the method learns from nouns
+  std::vector<std::string> noun_names_;                  ///< of the training data's categories, by label
+  formats::TensorDict start_;                            ///< trained parameters before the first step
   std::unique_ptr<distillation::RegionObjective> objective_;
   std::shared_ptr<datasets::DistillDataset> dataset_;
   std::unique_ptr<datasets::Loader> loader_;

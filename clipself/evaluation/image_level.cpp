@@ -8,9 +8,9 @@
 
 #include "clipself/base/error.h"
 #include "clipself/datasets/transforms.h"
+#include "clipself/evaluation/features.h"
 #include "clipself/evaluation/prefetch.h"
 #include "clipself/evaluation/text_table.h"
-#include "clipself/models/layers.h"
 
 namespace clipself::evaluation {
 
@@ -28,7 +28,7 @@ at::Tensor encode_images(models::ClipModel& model, std::span<const std::filesyst
     for (; done < count && static_cast<int>(batch.size()) < std::max(1, options.batch_size); ++done)
       batch.push_back(images.next());
     const at::Tensor embedded = model.encode_image(datasets::model_input(model, at::stack(batch)));
-    features.push_back(models::unit_length(embedded.to(at::kFloat)).cpu());
+    features.push_back(unit_features(embedded, "encoding images"));
     if (options.progress) options.progress(done, count);
   }
   return features.empty() ? at::empty({0, model.visual().embed_dim()}) : at::cat(features);
@@ -60,7 +60,7 @@ double recall_at(const at::Tensor& ranks, int k) {
 
 ClassificationResult score_classification(const at::Tensor& features, const at::Tensor& embeddings,
                                           const at::Tensor& labels, std::span<const std::string> names) {
-  const at::Tensor classes = models::unit_length(embeddings.to(at::kFloat).cpu());
+  const at::Tensor classes = unit_features(embeddings, "matching class embeddings to the classes");
   const at::Tensor ranks = first_ranks(features, classes, labels, at::arange(classes.size(0), at::kLong)).contiguous();
   ClassificationResult result;
   result.images = labels.numel();

@@ -21,7 +21,7 @@ struct ImageOptions {
 };
 
 /// Embeddings of image files as CLIP sees them (datasets::whole_image): float
-/// (N, D), unit length, on the CPU. Throws Error naming the file that is no image.
+/// (N, D), unit length, on the CPU. Throws Error naming the file that is no image, and when features are not finite.
 at::Tensor encode_images(models::ClipModel& model, std::span<const std::filesystem::path> files,
                          const ImageOptions& options = {});
 

@@ -7,7 +7,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/datasets/annotations.h"
-#include "clipself/models/layers.h"
+#include "clipself/evaluation/features.h"
 
 namespace clipself::evaluation {
 namespace {
@@ -36,7 +36,7 @@ at::Tensor encode_captions(models::ClipModel& model, const models::Tokenizer& to
     const std::size_t end = std::min(begin + batch, captions.size());
     const at::Tensor tokens = tokenizer.tokenize({captions.data() + begin, end - begin}, context);
     const at::Tensor encoded = model.encode_text(tokens.to(model.logit_scale().device()));
-    features.push_back(models::unit_length(encoded.to(at::kFloat)).cpu());
+    features.push_back(unit_features(encoded, "encoding captions"));
     if (options.image.progress) options.image.progress(done_before + static_cast<std::int64_t>(end), total);
   }
   return at::cat(features);

@@ -37,7 +37,8 @@ struct RetrievalOptions {
   int captions_per_image = 5;  ///< the first so many of each image count, as is usual on COCO; 0: all
   ImageOptions image{};
 };
-/// Progress counts images, then captions. Throws Error when the model has no text tower.
+/// Progress counts images, then captions. Throws Error when the model has no text tower, and when features are
+/// not finite.
 RetrievalResult evaluate_retrieval(models::ClipModel& model, const models::Tokenizer& tokenizer,
                                    const std::vector<datasets::CaptionedImage>& data,
                                    const std::filesystem::path& image_root, const RetrievalOptions& options = {});

@@ -7,8 +7,8 @@
 
 #include "clipself/base/error.h"
 #include "clipself/datasets/transforms.h"
+#include "clipself/evaluation/features.h"
 #include "clipself/evaluation/prefetch.h"
-#include "clipself/models/layers.h"
 
 namespace clipself::evaluation {
 namespace {
@@ -18,7 +18,7 @@ constexpr const char* kCrops = "crops";
 constexpr const char* kMasks = "maskpool";
 
 at::Tensor unit(const at::Tensor& features) {
-  return models::unit_length(features.to(at::kFloat));
+  return unit_features(features, "evaluating regions");
 }
 
 /// Encodes crops in batches that may reach over several images.
@@ -45,7 +45,7 @@ class CropEncoder {
       const at::Tensor crops = datasets::model_input(model_, pixels);
       const at::Tensor features = options_.image_average_pool ? model_.encode_dense(crops).to(at::kFloat).mean({2, 3})
                                                               : model_.encode_image(crops);
-      done_.push_back(unit(features).cpu());
+      done_.push_back(unit(features));
     }
     waiting_.clear();
     count_ = 0;
@@ -68,22 +68,10 @@ at::Tensor checked_embeddings(const at::Tensor& embeddings, int width, std::size
     throw Error({.doing = "matching class embeddings to the data set",
                  .found = fmt::format("{} embeddings", embeddings.size(0)),
                  .expected = fmt::format("at least one for each of the data set's {} categories", categories)});
-  const at::Tensor lengths = embeddings.to(at::kFloat).norm(2, {1});
-  const at::Tensor unusable = lengths.isfinite().logical_and(lengths > 0).logical_not().nonzero();
-  if (unusable.numel() > 0)
-    throw Error({.doing = "matching class embeddings to the data set",
-                 .found = fmt::format("row {} without a direction (zeros, or no finite numbers)",
-                                      unusable[0][0].item<std::int64_t>()),
-                 .expected = "a vector for each class"});
-  return unit(embeddings);
+  return unit_features(embeddings, "matching class embeddings to the data set");
 }
 
 FeatureScores score(const at::Tensor& features, const at::Tensor& embeddings, const at::Tensor& labels) {
-  if (!features.isfinite().all().item<bool>())
-    throw Error({.doing = "evaluating regions",
-                 .found = "features that are not finite",
-                 .expected = "numbers",
-                 .hint = "do the weights hold NaN, or does the model overflow at this --precision?"});
   FeatureScores scores;
   scores.features = features;
   scores.logits = features.matmul(embeddings.t());
@@ -150,11 +138,11 @@ ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::Pano
       const std::vector<at::Tensor> places{sample.boxes.to(device)}, shapes{sample.masks.to(device)};
       if (options.box_feature == models::BoxFeature::kRoiAlign) {
         const at::Tensor dense = model.encode_dense(image).to(at::kFloat);
-        boxes.push_back(unit(models::pool_boxes(dense, places)).cpu());
-        masks.push_back(unit(models::pool_masks(dense, shapes)).cpu());
+        boxes.push_back(unit(models::pool_boxes(dense, places)));
+        masks.push_back(unit(models::pool_masks(dense, shapes)));
       } else {
-        boxes.push_back(unit(model.encode_boxes(image, places, /*normalized=*/false, options.box_feature)).cpu());
-        masks.push_back(unit(model.encode_masks(image, shapes, /*normalized=*/false, /*by_attention=*/true)).cpu());
+        boxes.push_back(unit(model.encode_boxes(image, places, /*normalized=*/false, options.box_feature)));
+        masks.push_back(unit(model.encode_masks(image, shapes, /*normalized=*/false, /*by_attention=*/true)));
       }
       crops.add(sample.crops);
       labels.push_back(sample.labels);

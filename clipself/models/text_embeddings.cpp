@@ -238,6 +238,10 @@ ClassEmbeddings read_class_embeddings(const fs::path& path) {
   if (!out.names.empty() && static_cast<std::int64_t>(out.names.size()) != out.rows.size(0))
     bad_embeddings(path, c10::str(out.names.size(), " names for ", out.rows.size(0), " rows"), "one each");
   if (!out.rows.isfinite().all().item<bool>()) bad_embeddings(path, "values that are not finite", "numbers");
+  const auto zeros = (out.rows == 0).all(1).nonzero();
+  if (zeros.numel() > 0)
+    bad_embeddings(path, c10::str("row ", zeros[0].item<std::int64_t>(), " of zeros"), "a direction for each class");
+  out.rows = unit_length(out.rows);
   return out;
 }
 

@@ -37,7 +37,8 @@ ClassEmbeddings embed_classes(ClipModel& model, const Tokenizer& tokenizer, std:
 /// .npy (names and model follow the array, where numpy does not look), .safetensors ("embeddings" and metadata) or .pt
 /// (a dictionary of names as F-ViT reads, "clipself" holding the rest), by the file's suffix. Atomically.
 void write_class_embeddings(const std::filesystem::path& path, const ClassEmbeddings& embeddings);
-/// The same three, told by content; of a .pt dictionary without order the names come in file order. Throws Error.
+/// The same three, told by content; of a .pt dictionary without order the names come in file order. Rows are
+/// brought to unit length. Throws Error, also for a row of zeros and for numbers that are not finite.
 ClassEmbeddings read_class_embeddings(const std::filesystem::path& path);
 /// Throws Error unless they have the model's width and, when they name a model, that name. `flag` is for the message.
 void require_embeddings_of(const ClassEmbeddings& embeddings, const ClipConfig& config, const std::string& flag,

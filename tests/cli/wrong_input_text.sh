@@ -76,6 +76,23 @@ bad 'too few names' '--class-names|2 rows|3' --class-names 'red box,grass' --tem
 bad 'unknown names' '--class-names|cocco' --class-names cocco
 echo 'photo {}' >photo.txt
 bad 'words the vocabulary lacks' "tokenizer.json|'photo'" --class-names panoptic.json --templates photo.txt
+# Named rows are found by name, in whatever order they stand.
+accepted 'embeddings of the data' "${good[@]}" --embed-path made.npy && mv out/e.json in_order.json
+accepted 'names turned round' embed-text --model model.json --pretrained tiny.pt --names 'grass,background,blue box,red box' \
+  --templates templates.txt --out turned.safetensors
+accepted 'embeddings turned round' "${good[@]}" --embed-path turned.safetensors
+cmp -s out/e.json in_order.json || failed 'embeddings turned round' 'another result than in order'
+accepted 'class names turned round' "${good[@]}" --class-names 'grass,blue box,red box' --templates templates.txt
+cmp -s out/e.json in_order.json || failed 'class names turned round' 'another result than in order'
+rm -f out/e.json
+accepted 'names of other things' embed-text --model model.json --pretrained tiny.pt --names 'red,red box,blue box,grass red' \
+  --templates templates.txt --out other.npy
+accepted 'names of one thing' embed-text --model model.json --pretrained tiny.pt --names 'blue box,grass' \
+  --templates templates.txt --out blue.npy
+bad 'embeddings of other things' "--embed-path 'other.npy'|no row named 'grass'" --embed-path other.npy
+accepted 'other words for the categories' "${good[@]}" --class-names 'red,blue,grass,background' --templates templates.txt
+grep -q 'has 4 rows for 3 categories' "$work.err" || failed 'other words' 'no warning about the row too many'
+rm -f out/e.json
 cp model.json twin.json
 for file in made.npy made.safetensors made.pt; do
   bad "embeddings of another model ($file)" "--embed-path|made by the model 'model'|made by 'twin'" --model twin.json --embed-path $file
@@ -92,5 +109,24 @@ grep -q 'zero-shot classification after 1 epoch' "$work.err" || failed 'training
 
 accepted 'nouns by the names of the categories' "${good[@]}" --class-names panoptic.json --templates templates.txt --method regionclip --name nouns
 grep -q 'the nouns are the 2 categories of instances.json' "$work.err" || failed 'nouns by names' 'no word about them'
+
+# Named nouns are found by name, too.
+nouns=("${good[@]}" --method regionclip --logs made)
+accepted 'nouns of the data' "${nouns[@]}" --embed-path made.npy --train-embed-path made.npy --name in_order
+accepted 'nouns turned round' "${nouns[@]}" --embed-path made.npy --train-embed-path turned.safetensors --name turned
+losses() { grep -o '"loss_contrast":[^,}]*' "made/$1/metrics.jsonl"; }
+[[ -n $(losses in_order) && $(losses in_order) == "$(losses turned)" ]] || failed 'nouns turned round' 'another loss than in order'
+rm -rf out && mkdir out
+bad 'nouns of other things' "--train-embed-path 'blue.npy'|no row named 'red box'" --embed-path made.npy --method regionclip \
+  --train-embed-path blue.npy
+
+# Weights without a text tower: what is trained from them has none either.
+good=(train --model model.json --precision fp32 --det-image-size 32 --batch-size 1 --epochs 1 --workers 0
+  --train-data instances.json --train-image-root images --logs made)
+accepted 'a model without a text tower' "${good[@]}" --model blind.json --pretrained none --name blind
+accepted 'weights without a text tower' "${good[@]}" --pretrained made/blind/checkpoints/epoch_1.pt --name still_blind
+grep -q 'no text tower' "$work.err" || failed 'weights without a text tower' 'no word about it'
+refused 'text by weights that have none' '--pretrained|without a text tower' embed-text --model model.json \
+  --pretrained made/still_blind/checkpoints/epoch_1.pt --tokenizer tokenizer.json --names 'red box' --out out/e.npy
 
 finish

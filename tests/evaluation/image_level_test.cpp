@@ -139,6 +139,39 @@ TEST(EncodeImages, GivesTheSameInAnyBatchesAndThreads) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(EncodeImages, AndCaptionsRefuseFeaturesThatAreNotFinite) {
+  // Nothing ranks before NaN: every query would find its answer first.
+  const auto folder = std::filesystem::temp_directory_path() / ("image_level_nan_" + std::to_string(::getpid()));
+  formats::write_png(folder / "a.png", formats::blank_image(formats::ImageMode::kRGB, 40, 40));
+  const std::vector<datasets::CaptionedImage> data{{.file_name = "a.png", .captions = {"x"}}};
+  const std::vector<std::filesystem::path> files{folder / "a.png"};
+  const auto tokenizer = models::parse_tokenizer_json(
+      R"({"model": {"type": "WordLevel", "vocab": {"x": 0, "<start_of_text>": 48, "<end_of_text>": 49}}})", "here");
+  const auto message = [](const auto& body) {
+    try {
+      body();
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string("no error");
+  };
+  const auto with_nan = [](const std::string& name) {
+    const auto model = models::tiny_model();
+    const at::NoGradGuard no_grad;
+    model->state()[name].fill_(NAN);
+    model->freeze(at::kFloat);
+    return model;
+  };
+  const auto blind = with_nan("visual.norm.bias"), mute = with_nan("text.text_projection");
+  EXPECT_NE(message([&] { encode_images(*blind, files); }).find("encoding images: found features that are not finite"),
+            std::string::npos);
+  EXPECT_NE(message([&] {
+              evaluate_retrieval(*mute, *tokenizer, data, folder, {.image = {.workers = 0}});
+            }).find("encoding captions: found features that are not finite"),
+            std::string::npos);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Prefetch, KeepsTheOrderAndPassesErrorsOn) {
   Prefetch<std::int64_t> squares(50, 3, [](std::int64_t i) {
     if (i == 40) throw Error("the fortieth");

@@ -39,8 +39,9 @@ class EmbeddingFiles : public ::testing::Test {
 };
 
 ClassEmbeddings example() {
-  return {
-      .rows = at::arange(1, 13, at::kFloat).view({3, 4}) / 10, .names = {"zebra", "a \"b\"", "käse"}, .model = "tiny"};
+  // Unit vectors whose length is exactly 1 in float32 as well.
+  const auto rows = at::tensor({0.5, -0.5, 0.5, 0.5, 0.0, 1.0, 0.0, 0.0, 0.5, 0.5, 0.5, -0.5}, at::kFloat);
+  return {.rows = rows.view({3, 4}), .names = {"zebra", "a \"b\"", "käse"}, .model = "tiny"};
 }
 
 TEST(PromptTemplates, HaveTheirPublishedNumbers) {
@@ -130,8 +131,11 @@ TEST_F(EmbeddingFiles, PublishedFilesWithoutNotesAreRead) {
   const auto plain = read_class_embeddings(folder_ / "e.npy");
   EXPECT_EQ(plain.rows.scalar_type(), at::kFloat);
   EXPECT_TRUE(plain.names.empty() && plain.model.empty());
-  formats::write_torch_archive(folder_ / "e.pt", formats::Value::dict({{"b", at::ones({4})}, {"a", at::zeros({4})}}));
-  EXPECT_EQ(read_class_embeddings(folder_ / "e.pt").names, (Texts{"b", "a"}));
+  formats::write_torch_archive(folder_ / "e.pt",
+                               formats::Value::dict({{"b", at::ones({4})}, {"a", at::ones({4}) * 3}}));
+  const auto named = read_class_embeddings(folder_ / "e.pt");
+  EXPECT_EQ(named.names, (Texts{"b", "a"}));
+  EXPECT_TRUE(at::allclose(named.rows, at::full({2, 4}, 0.5))) << "rows are of unit length whatever the file's are";
 }
 
 TEST_F(EmbeddingFiles, BrokenOnesAreRefused) {
@@ -147,6 +151,8 @@ TEST_F(EmbeddingFiles, BrokenOnesAreRefused) {
   EXPECT_NE(archive(Value::dict({{1, at::ones({4})}})).find("the key"), std::string::npos);
   EXPECT_NE(archive(Value::dict({{"a", at::ones({4})}, {"clipself", "{"}})).find("notes"), std::string::npos);
   EXPECT_NE(archive(Value::dict({{"a", at::full({4}, NAN)}})).find("not finite"), std::string::npos);
+  EXPECT_NE(archive(Value::dict({{"a", at::ones({4})}, {"b", at::zeros({4})}})).find("row 1 of zeros"),
+            std::string::npos);
   EXPECT_NE(archive(Value("text")).find("a dictionary of names"), std::string::npos);
   for (const auto* note : {"x", "{}", R"({"model": "m", "names": ["a"]})", R"({"model": 1, "names": []})"}) {
     formats::write_npy(folder_ / "e.npy", at::ones({2, 4}), note);
