@@ -9,6 +9,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/base/thread_pool.h"
+#include "clipself/evaluation/score_order.h"
 
 namespace clipself::evaluation {
 namespace {
@@ -25,12 +26,12 @@ struct Outcome {
 /// What one image has of one category.
 struct Group {
   std::span<const std::size_t> truths;
-  std::span<const std::size_t> found;  ///< by falling score, as many as may count
+  std::span<const std::size_t> found;  ///< as many as may count; kBestFree: by falling score
   std::size_t outcomes = 0;            ///< where the outcomes of its found regions begin
 };
 
 struct CategoryWork {
-  std::vector<std::size_t> truths, found;  ///< by image; found ones by falling score within one
+  std::vector<std::size_t> truths, found;  ///< by image
   std::vector<Group> groups;
   std::vector<Outcome> outcomes;  ///< found x area ranges
 };
@@ -45,10 +46,14 @@ class Matching {
     const auto image_of_truth = [this](std::size_t i) { return truths_[i].image; };
     const auto image_of_found = [this](std::size_t i) { return found_[i].image; };
     std::ranges::stable_sort(work.truths, {}, image_of_truth);
-    std::ranges::stable_sort(work.found, [this](std::size_t a, std::size_t b) {
-      const FoundRegion &x = found_[a], &y = found_[b];
-      return x.image != y.image ? x.image < y.image : x.score > y.score;
-    });
+    if (options_.rule == MatchRule::kBestOnly) {
+      std::ranges::stable_sort(work.found, {}, image_of_found);
+    } else {
+      std::ranges::stable_sort(work.found, [this](std::size_t a, std::size_t b) {
+        const FoundRegion &x = found_[a], &y = found_[b];
+        return x.image != y.image ? x.image < y.image : x.score > y.score;
+      });
+    }
     const auto most = static_cast<std::size_t>(options_.max_found.back());
     std::size_t t = 0, f = 0, outcomes = 0;
     while (t < work.truths.size() || f < work.found.size()) {
@@ -90,16 +95,19 @@ class Matching {
   void summarise(const CategoryWork& work, std::size_t category,
                  const std::function<void(const MatchCell&, const MatchCurve&)>& take) const {
     struct Ranked {
-      double score;
       std::size_t outcomes;
       std::int64_t rank;  // in its image
     };
     const std::size_t areas = options_.area_ranges.size(), thresholds = options_.iou_thresholds.size();
-    std::vector<Ranked> order;
-    for (const Group& group : work.groups)
-      for (std::size_t i = 0; i < group.found.size(); ++i)
-        order.push_back({found_[group.found[i]].score, group.outcomes + i * areas, static_cast<std::int64_t>(i)});
-    std::ranges::stable_sort(order, std::ranges::greater{}, &Ranked::score);
+    std::vector<Ranked> ranked;
+    std::vector<double> scores;
+    for (const Group& group : work.groups) {
+      for (std::size_t i = 0; i < group.found.size(); ++i) {
+        ranked.push_back({group.outcomes + i * areas, static_cast<std::int64_t>(i)});
+        scores.push_back(found_[group.found[i]].score);
+      }
+    }
+    const auto order = ordered(scores);
     const Bits all = thresholds == kMostThresholds ? ~Bits{0} : (Bits{1} << thresholds) - 1;
 
     for (std::size_t area = 0; area < areas; ++area) {
@@ -111,9 +119,9 @@ class Matching {
         // Most found regions are wrong at every threshold: those are counted once for all.
         std::int64_t wrong_everywhere = 0;
         std::array<std::int64_t, kMostThresholds> wrong{};
-        for (const Ranked& ranked : order) {
-          if (ranked.rank >= options_.max_found[limit]) continue;
-          const Outcome& outcome = work.outcomes[ranked.outcomes + area];
+        for (const std::size_t next : order) {
+          if (ranked[next].rank >= options_.max_found[limit]) continue;
+          const Outcome& outcome = work.outcomes[ranked[next].outcomes + area];
           const Bits right = outcome.matched & ~outcome.ignored & all;
           const Bits against = ~outcome.matched & ~outcome.ignored & all;
           if (against == all) {
@@ -139,6 +147,10 @@ class Matching {
   }
   bool is_ignored(const TruthRegion& truth, std::size_t area) const {
     return truth.ignore || is_outside(truth.area, area);
+  }
+
+  std::vector<std::size_t> ordered(std::span<const double> scores) const {
+    return options_.rule == MatchRule::kBestOnly ? numpy_order(scores) : stable_order(scores);
   }
 
   template <typename OutcomeOf>
@@ -184,7 +196,9 @@ class Matching {
     const std::size_t count = group.truths.size();
     if (count == 0) return;
     std::vector<Bits> taken(count, 0);
-    for (std::size_t i = 0; i < group.found.size(); ++i) {
+    std::vector<double> scores;
+    for (const std::size_t f : group.found) scores.push_back(found_[f].score);
+    for (const std::size_t i : ordered(scores)) {
       const auto row = overlaps.subspan(i * count, count);
       const auto best = static_cast<std::size_t>(std::ranges::max_element(row) - row.begin());
       for (std::size_t t = 0; t < options_.iou_thresholds.size() && row[best] >= options_.iou_thresholds[t]; ++t) {

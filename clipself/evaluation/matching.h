@@ -1,8 +1,7 @@
 // The core that COCO's, LVIS's and VOC's average precision share: found regions are matched with true ones, image by
 // image; then each category's found regions are gone through by falling score.
 //
-// Ties are those of the reference implementations: regions of equal score keep the order in which they were given,
-// image by image. The outcome does not depend on the number of threads.
+// Ties are those of the reference implementations. The outcome does not depend on the number of threads.
 #pragma once
 
 #include <array>
@@ -31,10 +30,11 @@ struct FoundRegion {
 
 enum class MatchRule {
   /// COCO and LVIS: the best true region that is still free and overlaps enough; of equally good ones the last. One to
-  /// ignore only when no other will do.
+  /// ignore only when no other will do. Found regions of equal score keep the order in which they were given, image by
+  /// image (stable_order).
   kBestFree,
   /// VOC: the true region of the largest overlap, the first of equal ones; when that is taken, the found region is
-  /// wrong.
+  /// wrong. Equal scores as in numpy_order. No limit of found regions.
   kBestOnly,
 };
 
