@@ -9,6 +9,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
+#include "cli/bench_ap.h"
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "clipself/base/error.h"
@@ -32,6 +33,7 @@ struct BenchFlags {
   std::string model = "EVA02-CLIP-B-16", precision = "bf16", device = "auto", image_folder;
   int image_size = 1024, crops = 16, batch_size = 1, steps = 3, threads = 0, blocks = 0;
   bool grad_checkpointing = false, json = false;
+  BenchApFlags ap;
 };
 
 // Products of a block for one token sequence of `tokens`: four projections, three MLP matrices, two attention products;
@@ -211,8 +213,8 @@ void bench_checkpoint(const BenchFlags& flags, Json& out) {
   std::filesystem::remove_all(folder);
 }
 
-void run(const BenchFlags& flags) {
-  if (flags.threads > 0) at::set_num_threads(flags.threads);
+// A bench of the model and what feeds it.
+Json bench_model(const BenchFlags& flags) {
   const auto config = models::model_config(flags.model);
   if (flags.image_size % config.vision.patch_size != 0) {
     throw Error({.doing = "--image-size",
@@ -229,12 +231,24 @@ void run(const BenchFlags& flags) {
               {"image_size", flags.image_size},
               {"crops", flags.crops},
               {"steps", flags.steps}};
-  const auto before = peak_memory();
   if (flags.what == "step") bench_step(flags, out);
   if (flags.what == "dense") bench_forward(flags, out, true);
   if (flags.what == "crops") bench_forward(flags, out, false);
   if (flags.what == "loader") bench_loader(flags, out);
   if (flags.what == "checkpoint") bench_checkpoint(flags, out);
+  return out;
+}
+
+void run(const BenchFlags& flags) {
+  if (flags.threads > 0) at::set_num_threads(flags.threads);
+  const auto before = peak_memory();
+  Json out;
+  if (flags.what == "ap") {
+    out = {{"bench", flags.what}, {"threads", at::get_num_threads()}, {"steps", flags.steps}};
+    bench_ap(flags.ap, flags.steps, out);
+  } else {
+    out = bench_model(flags);
+  }
   out["start_memory_bytes"] = before;
   out["peak_memory_bytes"] = peak_memory();
   if (flags.json) {
@@ -259,9 +273,9 @@ void add_bench(CLI::App& app) {
   auto flags = std::make_shared<BenchFlags>();
   sub->add_option("WHAT", flags->what,
                   "step (one training step), dense (dense maps), crops (image embeddings), loader (decode, resize, "
-                  "crop), checkpoint (write and load)")
+                  "crop), checkpoint (write and load), ap (average precision of made-up detections)")
       ->required()
-      ->check(CLI::IsMember({"step", "dense", "crops", "loader", "checkpoint"}));
+      ->check(CLI::IsMember({"step", "dense", "crops", "loader", "checkpoint", "ap"}));
   sub->add_option("--model", flags->model, "Model name or configuration file")->capture_default_str();
   sub->add_option("--precision", flags->precision, "fp32 or bf16")->capture_default_str();
   sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
@@ -283,6 +297,7 @@ void add_bench(CLI::App& app) {
       ->check(CLI::Range(0, 1 << 20));
   sub->add_flag("--grad-checkpointing", flags->grad_checkpointing,
                 "step: compute activations twice instead of keeping them");
+  flags->ap.add_to(*sub);
   sub->add_option("--image-folder", flags->image_folder, "loader: a folder of images");
   sub->add_flag("--json", flags->json, "Print JSON");
   sub->callback([flags] { run(*flags); });

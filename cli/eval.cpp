@@ -1,8 +1,9 @@
-// clipself eval: zero-shot classification of boxes, crops and masks, of whole images, and retrieval.
+// clipself eval: zero-shot classification of boxes, crops and masks, of whole images, retrieval, and average precision.
 #include <cstdio>
 
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/eval_ap.h"
 #include "cli/eval_images.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
@@ -17,6 +18,7 @@ struct EvalCommand {
   ModelFlags model;
   EvalFlags data;
   ImageTaskFlags images;
+  ApTaskFlags detections;
   std::string task = "regions";
   std::string data_root, out;
   bool json = false;
@@ -40,6 +42,7 @@ EvalReport region_report(const EvalCommand& command, const std::function<bool()>
 void run(EvalCommand& command) {
   command.data.prefix(command.data_root);
   command.images.prefix(command.data_root);
+  command.detections.prefix(command.data_root);
   if (!command.out.empty()) require_writable_file(command.out);
   const StopRequest stop;
   const auto interrupted = [&] { return stop.signal() != 0; };
@@ -49,6 +52,8 @@ void run(EvalCommand& command) {
       report = classification_report(command.images, command.data, command.model, command.per_class, interrupted);
     else if (command.task == "retrieval")
       report = retrieval_report(command.images, command.data, command.model, interrupted);
+    else if (ApTaskFlags::is_task(command.task))
+      report = ap_report(command.task, command.detections, command.model.threads, command.per_class);
     else
       report = region_report(command, interrupted);
   } catch (const Interrupted&) {
@@ -65,18 +70,23 @@ void run(EvalCommand& command) {
 
 void add_eval(CLI::App& app) {
   auto* sub = app.add_subcommand(
-      "eval", "Measure zero-shot classification of boxes, crops and masks (COCO panoptic) or of images, or retrieval");
+      "eval",
+      "Measure zero-shot classification of boxes, crops and masks (COCO panoptic) or of images, retrieval, or a "
+      "detector's average precision");
   sub->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   auto command = std::make_shared<EvalCommand>();
   sub->add_option("--config", "TOML file of these settings");
-  sub->add_option("--task", command->task,
-                  "regions: boxes, crops and masks of COCO panoptic; classification: whole images, a folder a class; "
-                  "retrieval: images by captions and captions by images")
+  sub->add_option(
+         "--task", command->task,
+         "regions: boxes, crops and masks of COCO panoptic; classification: whole images, a folder a class; "
+         "retrieval: images by captions and captions by images; coco-ap, lvis-ap, voc-ap: average precision of a "
+         "detector's --results")
       ->capture_default_str()
-      ->check(CLI::IsMember({"regions", "classification", "retrieval"}));
+      ->check(CLI::IsMember({"regions", "classification", "retrieval", "coco-ap", "lvis-ap", "voc-ap"}));
   command->model.add_to(*sub);
   command->data.add_to(*sub, false);
   command->images.add_to(*sub);
+  command->detections.add_to(*sub);
   sub->add_option("--data-root", command->data_root, "Put in front of every relative data path");
   sub->add_option("--out", command->out, "Also write the JSON report to this file");
   sub->add_flag("--json", command->json, "Print the JSON report instead of tables");

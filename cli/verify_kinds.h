@@ -30,6 +30,11 @@ void verify_preprocess(Case& c);
 void verify_datasets(Case& c);
 // verify_evaluation.cpp
 void verify_evaluation(Case& c);
+// Masks and average precision (verify_detection_eval.cpp).
+void verify_rle(Case& c);
+void verify_coco_eval(Case& c);
+void verify_lvis_eval(Case& c);
+void verify_voc_eval(Case& c);
 // Text (verify_text.cpp).
 void verify_tokenizer(Case& c);
 void verify_text_embeddings(Case& c);

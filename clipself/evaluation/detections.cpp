@@ -1,0 +1,105 @@
+#include "clipself/evaluation/detections.h"
+
+#include <cmath>
+#include <limits>
+#include <unordered_set>
+
+#include "clipself/datasets/json_walker.h"
+
+namespace clipself::evaluation {
+namespace {
+
+namespace json = simdjson::ondemand;
+
+class DetectionWalker : private datasets::JsonWalker {
+ public:
+  DetectionWalker(const std::filesystem::path& path, const datasets::AnnotationIndex& truth, RegionKind kind)
+      : JsonWalker(path, "reading detections"), truth_(truth), kind_(kind) {
+    images_.reserve(truth.images.size());
+    for (const auto& image : truth.images) images_.insert(image.id);
+  }
+
+  Detections read() {
+    detections_.source = path_.string();
+    walk([this](json::document& document) {
+      json::array array;
+      if (datasets::is_other_type(document.get_array().get(array)))
+        fail(datasets::describe(document.type()), "an array of results");
+      each_of(array, [this](object result) { entry(result); });
+      entry_ = -1;
+    });
+    if (detections_.list.empty()) fail("an empty array", "results");
+    return std::move(detections_);
+  }
+
+ private:
+  void entry(object result) {
+    constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+    Detection detection;
+    detection.bbox.fill(kNaN);
+    bool has_image = false, has_category = false, has_score = false;
+    const std::size_t masks = detections_.segmentations.bytes();
+    for (auto field : result) {
+      const key key = field.key();
+      if (is(key, "image_id")) {
+        detection.image_id = integer(field.value());
+        if (!images_.contains(detection.image_id)) unknown(detection.image_id, "image", truth_.images.size());
+        has_image = true;
+      } else if (is(key, "category_id")) {
+        detection.category_id = integer(field.value());
+        if (truth_.find_category(detection.category_id) == nullptr)
+          unknown(detection.category_id, "category", truth_.categories.size());
+        has_category = true;
+      } else if (is(key, "score")) {
+        detection.score = number(field.value(), kNaN);
+        if (!std::isfinite(detection.score)) fail(std::to_string(detection.score), "a number");
+        has_score = true;
+      } else if (is(key, "bbox")) {
+        value corners = field.value();
+        if (!is_empty_array(corners)) detection.bbox = box(corners);
+      } else if (is(key, "segmentation")) {
+        value region = field.value();
+        if (kind_ == RegionKind::kBoxes && detection.has_bbox()) continue;
+        detection.segmentation = segmentation(region, detections_.segmentations);
+      }
+    }
+    if (!has_image) fail_missing("image_id", "an integer");
+    if (!has_category) fail_missing("category_id", "an integer");
+    if (!has_score) fail_missing("score", "a number");
+    if (kind_ == RegionKind::kMasks && detection.segmentation == datasets::kNoSegmentation)
+      fail_missing("segmentation", "a mask; are these results of boxes only?");
+    if (kind_ == RegionKind::kBoxes && !detection.has_bbox() && detections_.segmentations.bytes() == masks)
+      fail_missing("bbox", "a box, or a mask to take it from");
+    detections_.list.push_back(detection);
+  }
+
+  // Some writers leave boxes out so.
+  static bool is_empty_array(value value) {
+    json::array array;
+    if (datasets::is_other_type(value.get_array().get(array))) return false;
+    const bool empty = array.is_empty();
+    return empty;
+  }
+
+  [[noreturn]] void unknown(std::int64_t id, const std::string& what, std::size_t known) const {
+    fail(std::to_string(id), "the id of one of the " + std::to_string(known) +
+                                 (what == "image" ? " images" : " categories") + " of '" + truth_.source + "'");
+  }
+
+  const datasets::AnnotationIndex& truth_;
+  RegionKind kind_;
+  std::unordered_set<std::int64_t> images_;
+  Detections detections_;
+};
+
+}  // namespace
+
+const char* name(RegionKind kind) {
+  return kind == RegionKind::kBoxes ? "bbox" : "segm";
+}
+
+Detections read_detections(const std::filesystem::path& path, const datasets::AnnotationIndex& truth, RegionKind kind) {
+  return DetectionWalker(path, truth, kind).read();
+}
+
+}  // namespace clipself::evaluation
