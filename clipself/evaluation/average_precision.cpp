@@ -199,6 +199,12 @@ ApResult evaluate_lvis(const datasets::AnnotationIndex& truth, const Detections&
   const auto limits = checked_limits(options.max_detections);
   const std::int64_t most = limits.back();
   ApRegions regions(truth, detections, options);
+  for (const auto& category : regions.categories())
+    if (category.frequency == '\0')
+      throw Error({.doing = "evaluating detections by",
+                   .where = truth.source,
+                   .found = "category " + std::to_string(category.id) + " without a frequency",
+                   .expected = "\"r\", \"c\" or \"f\"; are these annotations LVIS's?"});
   // A crowd is nothing special here.
   for (TruthRegion& region : regions.truths()) region.is_crowd = false;
 

@@ -75,7 +75,8 @@ ApResult evaluate_coco(const datasets::AnnotationIndex& truth, const Detections&
 /// LVIS: of an image only classes that are known to be in it or known to be absent count; of a class not annotated
 /// exhaustively, detections that match nothing do not count. The last of max_detections limits an image's detections of
 /// all classes together. Metrics: AP, AP50, AP75, APs, APm, APl, APr, APc, APf, AR@n, ARs@n, ARm@n, ARl@n.
-/// `truth` must come from read_truth(…, lvis) or carry the same.
+/// `truth` must come from read_truth(…, lvis) or carry the same: throws Error for a class without a frequency, and as
+/// evaluate_coco does.
 ApResult evaluate_lvis(const datasets::AnnotationIndex& truth, const Detections& detections, const ApOptions& options);
 
 struct VocOptions {

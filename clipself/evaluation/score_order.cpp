@@ -44,7 +44,7 @@ class Quicksort {
   }
 
  private:
-  static constexpr Position kInsertion = 16;
+  static constexpr Position kInsertion = 15;
 
   std::size_t& at(Position i) { return order_[static_cast<std::size_t>(i)]; }
   float key(Position i) { return keys_[at(i)]; }

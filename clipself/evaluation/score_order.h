@@ -12,7 +12,7 @@ std::vector<std::size_t> stable_order(std::span<const double> scores);
 
 /// Positions by falling score, in float32, equal ones as numpy's default argsort leaves them where it does not use
 /// vector instructions: what MMDetection's numbers for VOC come from. (Quicksort by the median of first, middle and
-/// last, of at most 17 insertion sort; the larger part waits.)
+/// last, parts of at most 16 by insertion; the larger part waits.)
 std::vector<std::size_t> numpy_order(std::span<const double> scores);
 
 }  // namespace clipself::evaluation

@@ -25,7 +25,8 @@ accepted 'boxes of masks' "${good[@]}" --results masks.json
 accepted 'masks with their areas from boxes' "${good[@]}" --results masks.json --iou-type segm --detection-area box
 accepted 'limits and classes' "${good[@]}" --max-dets 100,300,1000 --base-classes cat --novel-classes dog --json
 accepted 'proposals' "${good[@]}" --class-agnostic
-accepted 'lvis' "${good[@]}" --task lvis-ap
+sed 's/"name"/"frequency": "c", "name"/g' gt.json >lvis.json
+accepted 'lvis' "${good[@]}" --task lvis-ap --gt lvis.json
 bad() { refused "$1" "$2" "${good[@]}" --out out/report.json "${@:3}"; }
 
 # Flags
@@ -95,6 +96,9 @@ sed 's/"segmentation"/"other"/' gt.json >changed.json
 bad 'annotations without masks' 'changed.json|annotation 1|segmentation' --gt changed.json --results masks.json --iou-type segm
 sed 's/"width": 4/"width": null/' gt.json >changed.json
 bad 'images without a size' 'width' --gt changed.json --results masks.json --iou-type segm
+bad 'COCO for LVIS' 'gt.json|frequency' --task lvis-ap
+sed 's/"frequency": "c"/"frequency": "often"/' lvis.json >changed.json
+bad 'unknown frequency' 'changed.json|categories[0].frequency|often' --task lvis-ap --gt changed.json
 sed 's/"categories"/"other"/' gt.json >changed.json
 bad 'no categories' 'changed.json' --gt changed.json
 finish
