@@ -196,7 +196,11 @@ std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, m
   model.text();  // before a vocabulary is looked for
   if (!flags.tokenizer.empty()) require_file(flags.tokenizer, "--tokenizer");
   const auto beside = flags.pretrained == "none" ? fs::path(flags.model) : fs::path(flags.pretrained);
-  return models::find_tokenizer(model.config(), flags.tokenizer, beside);
+  auto tokenizer = models::find_tokenizer(model.config(), flags.tokenizer, beside);
+  if (const int rows = model.text().config().vocab_size; tokenizer->vocab_size() < rows)
+    spdlog::warn("the vocabulary has {} tokens, the text tower of {} is made for {}: is it this model's?",
+                 tokenizer->vocab_size(), model.config().name, rows);
+  return tokenizer;
 }
 
 models::ClassEmbeddings embed_names(std::span<const std::string> names, const std::string& templates,

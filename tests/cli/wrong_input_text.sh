@@ -47,6 +47,8 @@ bad 'picture for a vocabulary' 'images/000001.png' --tokenizer images/000001.png
 bad 'model for a vocabulary' 'model.json' --tokenizer model.json
 sed 's/"red": 4/"red": 400/' tokenizer.json >large.json
 bad 'vocabulary of another model' 'large.json|401 tokens|64' --tokenizer large.json
+sed 's/<start_of_text>/start/' tokenizer.json >unframed.json
+bad 'vocabulary of another kind of model' 'unframed.json|without start and end tokens' --tokenizer unframed.json
 for part in 0 1 50 99; do
   truncated tokenizer.json $part >cut.json
   bad "vocabulary cut at $part %" 'cut.json' --tokenizer cut.json
