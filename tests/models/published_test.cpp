@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
@@ -110,6 +111,17 @@ TEST(Config, OfEveryBuiltInModelIsReadBackAsWritten) {
     const auto text = config_json(config);
     EXPECT_EQ(config_json(parse_config(text, name)), text) << name;
     EXPECT_EQ(parse_config(text, name).pixels.mean, config.pixels.mean) << name;
+  }
+}
+
+TEST(Config, OfSiglipVisionTowersHasTimmsActivation) {
+  // timm's vision_transformer.py: act_layer='gelu_tanh' in these of the models that open_clip names, in no other.
+  const std::set<std::string> tanh{"ViT-L-16-SigLIP2-512", "ViT-SO400M-16-SigLIP2-256", "ViT-SO400M-16-SigLIP2-384",
+                                   "ViT-SO400M-16-SigLIP2-512"};
+  for (const auto& name : known_models()) {
+    const auto config = model_config(name);
+    if (config.vision.backbone != "siglip") continue;
+    EXPECT_EQ(config.vision.activation, tanh.contains(name) ? Activation::kTanhGelu : Activation::kGelu) << name;
   }
 }
 
