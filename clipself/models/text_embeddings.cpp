@@ -130,10 +130,7 @@ std::vector<std::string> class_prompts(const std::string& name, std::span<const 
   plain = encode_utf8(lower_case(decode_utf8(plain)));
   while (plain.ends_with('.')) plain.pop_back();
   std::vector<std::string> prompts;
-  for (const auto& each : templates) {
-    const auto prompt = fill(each, plain, article);
-    prompts.push_back((prompt.starts_with("a") || prompt.starts_with("the") ? "This is " : "") + prompt);
-  }
+  for (const auto& each : templates) prompts.push_back(fill(each, plain, article));
   return prompts;
 }
 

@@ -20,12 +20,13 @@ struct ClassEmbeddings {
   std::string model;  ///< name of the model whose text tower made them
 };
 
-/// "single", "vild" (the original's 63) or "openai" (the 80 of ImageNet), or the lines of a file, each with "{}" for
-/// the name and optionally "{article}". Throws Error naming the known ones otherwise.
+/// "single", "vild" (the original's 63, both with the "This is " that the original puts in front) or "openai" (the 80
+/// of ImageNet as open_clip has them), or the lines of a file, each with "{}" for the name and optionally "{article}".
+/// Throws Error naming the known ones otherwise.
 std::vector<std::string> prompt_templates(const std::string& name_or_file);
 
 /// The prompts of a class as the original makes them: "_" to a blank, "/" to " or ", lower case, trailing dots removed;
-/// "a" or "an" by the first letter of the raw name; "This is " before prompts that start with "a" or "the".
+/// "a" or "an" by the first letter of the raw name.
 std::vector<std::string> class_prompts(const std::string& name, std::span<const std::string> templates);
 
 /// Per class the mean of the prompts' unit features, again at unit length. Throws Error when the model has no text
