@@ -146,9 +146,17 @@ at::Tensor VitVisionTower::encode_masks_attn(const at::Tensor& images, const std
     const auto& mask = masks[static_cast<std::size_t>(i)];
     looks[i][0].slice(0, 0, mask.size(0)).slice(1, 1).copy_(mask.flatten(1) != 0);
   }
-  auto queries = x.slice(1, 0, 1).expand({-1, most, -1});
-  for (const auto& block : transformer_->blocks()) std::tie(x, queries) = block->forward(x, queries, looks);
-  const auto features = project(queries);
+  // Tokens and queries in one tensor, which is what recomputation keeps.
+  const std::int64_t tokens = x.size(1);
+  x = at::cat({x, x.slice(1, 0, 1).expand({-1, most, -1})}, 1);
+  for (int i = 0; i < depth(); ++i) {
+    const auto& block = transformer_->blocks()[static_cast<std::size_t>(i)];
+    x = checkpointed(i, x, [block, looks, tokens](const at::Tensor& both) {
+      const auto [y, queries] = block->forward(both.slice(1, 0, tokens), both.slice(1, tokens), looks);
+      return at::cat({y, queries}, 1);
+    });
+  }
+  const auto features = project(x.slice(1, tokens));
   std::vector<at::Tensor> rows;
   for (std::int64_t i = 0; i < count; ++i)
     rows.push_back(features[i].slice(0, 0, masks[static_cast<std::size_t>(i)].size(0)));
