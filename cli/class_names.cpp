@@ -91,7 +91,7 @@ models::ClassEmbeddings NamesFlags::load(const ModelFlags& model_flags, models::
   } else {
     require_file(embeddings, "--embed-path");
     result = models::read_class_embeddings(embeddings);
-    models::require_embeddings_of(result, model.config(), "--embed-path", embeddings);
+    models::require_embeddings_of(result, model, "--embed-path", embeddings);
     if (!wanted.empty()) result = embeddings_by_name(std::move(result), wanted, "--names", embeddings);
     if (result.names.empty()) {
       spdlog::warn("{} does not name its rows: numbers stand for them (--names names them)", embeddings);

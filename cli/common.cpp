@@ -239,7 +239,7 @@ at::Tensor evaluation_embeddings(const EvalFlags& flags, const ModelFlags& model
     throw Error({.doing = "choosing class embeddings", .found = "none", .expected = "--embed-path or --class-names"});
   require_file(flags.embeddings, "--embed-path");
   auto embeddings = models::read_class_embeddings(flags.embeddings);
-  models::require_embeddings_of(embeddings, model.config(), "--embed-path", flags.embeddings);
+  models::require_embeddings_of(embeddings, model, "--embed-path", flags.embeddings);
   return rows_of_categories(std::move(embeddings), data, "--embed-path", flags.embeddings);
 }
 

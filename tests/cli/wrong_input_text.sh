@@ -95,16 +95,19 @@ bad 'embeddings of other things' "--embed-path 'other.npy'|no row named 'grass'"
 accepted 'other words for the categories' "${good[@]}" --class-names 'red,blue,grass,background' --templates templates.txt
 grep -q 'has 4 rows for 3 categories' "$work.err" || failed 'other words' 'no warning about the row too many'
 rm -f out/e.json
+# A text tower is known by its weights, whatever the model is called.
 cp model.json twin.json
+accepted 'embeddings of the same model, renamed' "${good[@]}" --model twin.json --embed-path made.npy
+rm -f out/e.json
 for file in made.npy made.safetensors made.pt; do
-  bad "embeddings of another model ($file)" "--embed-path|made by the model 'model'|made by 'twin'" --model twin.json --embed-path $file
+  bad "embeddings of another model ($file)" "--embed-path|another text tower|model 'model'" --pretrained none --seed 7 --embed-path $file
   truncated $file 50 >cut
   bad "cut $file" 'cut' --embed-path cut
 done
 good=(train --model model.json --pretrained tiny.pt --precision fp32 --det-image-size 32 --batch-size 1 --epochs 1 --workers 0
   --train-data instances.json --train-image-root images --val-data panoptic.json --val-image-root images --val-segm-root panoptic
   --logs out --name run)
-bad 'training with another model'"'"'s embeddings' '--embed-path|made by the model' --model twin.json --embed-path made.npy
+bad 'training with another model'"'"'s embeddings' '--embed-path|another text tower' --pretrained none --seed 7 --embed-path made.npy
 bad 'training with unknown names' '--class-names|cocco' --class-names cocco
 accepted 'training with names' "${good[@]}" --class-names panoptic.json --templates templates.txt
 grep -q 'zero-shot classification after 1 epoch' "$work.err" || failed 'training with names' 'no evaluation'
