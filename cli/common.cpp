@@ -18,6 +18,7 @@
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
 #include "clipself/datasets/class_lists.h"
+#include "clipself/models/config_beside.h"
 #include "clipself/models/weights.h"
 
 namespace clipself::cli {
@@ -112,11 +113,16 @@ void ModelFlags::add_to(CLI::App& app) {
 }
 
 std::shared_ptr<models::ClipModel> ModelFlags::load(bool with_text) const {
-  const auto config = models::model_config(model);
+  auto config = models::model_config(model);
   const auto target = parse_device(device);
   parse_precision(precision);
   if (threads > 0) at::set_num_threads(threads);
   if (pretrained != "none") require_file(pretrained, "--pretrained");
+  // A name does not tell all: weights of one architecture are published with more than one preprocessing.
+  if (pretrained != "none" && fs::path(model).extension() != ".json")
+    if (const auto file = models::take_preprocessing(config, pretrained))
+      spdlog::info("preprocessing by {}: mean {:g}, std {:g}, {}", file->string(), fmt::join(config.pixels.mean, " "),
+                   fmt::join(config.pixels.std, " "), config.squash ? "images stretched" : "images cropped");
   torch::manual_seed(seed);
   auto result = std::make_shared<models::ClipModel>(config);
   if (pretrained == "none") {

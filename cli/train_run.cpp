@@ -424,6 +424,8 @@ void TrainRun::save(const fs::path& file) {
   checkpoint.data_fingerprint = dataset_->fingerprint();
   checkpoint.settings = settings_json(settings_);
   training::write_checkpoint(file, checkpoint);
+  // For whoever loads it by the model's name, which does not tell how images are prepared.
+  write_text(checkpoints_ / "open_clip_config.json", models::config_json(student_->config()));
   spdlog::info("saved {}", file.string());
 }
 

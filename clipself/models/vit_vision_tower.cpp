@@ -20,18 +20,19 @@ struct VitShape {
   double mlp_ratio;
   int text_width, text_layers;  // text heads are 64 wide
   bool quick_twin;              // weights of both kinds are published
+  bool squash;                  // the published ones look at stretched images
 };
 constexpr VitShape kVitShapes[] = {
-    {"ViT-B-32", 512, 224, 32, 768, 12, 64, 4.0, 512, 12, true},
-    {"ViT-B-16", 512, 224, 16, 768, 12, 64, 4.0, 512, 12, true},
-    {"ViT-B-16-plus", 640, 224, 16, 896, 12, 64, 4.0, 640, 12, false},
-    {"ViT-B-16-plus-240", 640, 240, 16, 896, 12, 64, 4.0, 640, 12, false},
-    {"ViT-L-14", 768, 224, 14, 1024, 24, 64, 4.0, 768, 12, true},
-    {"ViT-L-14-336", 768, 336, 14, 1024, 24, 64, 4.0, 768, 12, true},
-    {"ViT-H-14", 1024, 224, 14, 1280, 32, 80, 4.0, 1024, 24, true},
-    {"ViT-H-14-378", 1024, 378, 14, 1280, 32, 80, 4.0, 1024, 24, true},
-    {"ViT-g-14", 1024, 224, 14, 1408, 40, 88, 4.3637, 1024, 24, false},
-    {"ViT-bigG-14", 1280, 224, 14, 1664, 48, 104, 4.9231, 1280, 32, true},
+    {"ViT-B-32", 512, 224, 32, 768, 12, 64, 4.0, 512, 12, true, false},
+    {"ViT-B-16", 512, 224, 16, 768, 12, 64, 4.0, 512, 12, true, false},
+    {"ViT-B-16-plus", 640, 224, 16, 896, 12, 64, 4.0, 640, 12, false, false},
+    {"ViT-B-16-plus-240", 640, 240, 16, 896, 12, 64, 4.0, 640, 12, false, false},
+    {"ViT-L-14", 768, 224, 14, 1024, 24, 64, 4.0, 768, 12, true, false},
+    {"ViT-L-14-336", 768, 336, 14, 1024, 24, 64, 4.0, 768, 12, true, false},
+    {"ViT-H-14", 1024, 224, 14, 1280, 32, 80, 4.0, 1024, 24, true, false},
+    {"ViT-H-14-378", 1024, 378, 14, 1280, 32, 80, 4.0, 1024, 24, true, true},
+    {"ViT-g-14", 1024, 224, 14, 1408, 40, 88, 4.3637, 1024, 24, false, false},
+    {"ViT-bigG-14", 1280, 224, 14, 1664, 48, 104, 4.9231, 1280, 32, true, false},
 };
 
 std::vector<BuiltinModel> vit_models() {
@@ -41,11 +42,13 @@ std::vector<BuiltinModel> vit_models() {
       if (quick && !shape.quick_twin) continue;
       models.push_back(
           {std::string(shape.name) + (quick ? "-quickgelu" : ""),
-           fmt::format(R"({{"embed_dim": {}, "quick_gelu": {}, "vision_cfg": {{"image_size": {}, "patch_size": {},
+           fmt::format(
+               R"({{"model_cfg": {{"embed_dim": {}, "quick_gelu": {}, "vision_cfg": {{"image_size": {}, "patch_size": {},
              "width": {}, "layers": {}, "head_width": {}, "mlp_ratio": {}}}, "text_cfg": {{"context_length": 77,
-             "vocab_size": 49408, "width": {}, "heads": {}, "layers": {}}}}})",
-                       shape.embed_dim, quick, shape.image_size, shape.patch_size, shape.width, shape.layers,
-                       shape.head_width, shape.mlp_ratio, shape.text_width, shape.text_width / 64, shape.text_layers)});
+             "vocab_size": 49408, "width": {}, "heads": {}, "layers": {}}}}}, "preprocess_cfg": {{"resize_mode": "{}"}}}})",
+               shape.embed_dim, quick, shape.image_size, shape.patch_size, shape.width, shape.layers, shape.head_width,
+               shape.mlp_ratio, shape.text_width, shape.text_width / 64, shape.text_layers,
+               shape.squash ? "squash" : "shortest")});
     }
   }
   return models;
