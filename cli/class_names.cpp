@@ -79,7 +79,7 @@ std::vector<std::string> parse_names(const std::string& text, const std::string&
   // What could be a file's name or a list gets class_list's message when it is none.
   const bool one_name = std::find(known.begin(), known.end(), text) == known.end() && !fs::exists(text, ignored) &&
                         text.find_first_of(",./") == std::string::npos;
-  return one_name ? std::vector<std::string>{text} : datasets::class_list(text, flag);
+  return one_name ? datasets::listed_names(text) : datasets::class_list(text, flag);
 }
 
 models::ClassEmbeddings NamesFlags::load(const ModelFlags& model_flags, models::ClipModel& model) const {
@@ -91,7 +91,7 @@ models::ClassEmbeddings NamesFlags::load(const ModelFlags& model_flags, models::
   } else {
     require_file(embeddings, "--embed-path");
     result = models::read_class_embeddings(embeddings);
-    models::require_embeddings_of(result, model.config(), "--embed-path", embeddings);
+    models::require_embeddings_of(result, model, "--embed-path", embeddings);
     if (!wanted.empty()) result = embeddings_by_name(std::move(result), wanted, "--names", embeddings);
     if (result.names.empty()) {
       spdlog::warn("{} does not name its rows: numbers stand for them (--names names them)", embeddings);

@@ -18,6 +18,7 @@
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
 #include "clipself/datasets/class_lists.h"
+#include "clipself/models/config_beside.h"
 #include "clipself/models/weights.h"
 
 namespace clipself::cli {
@@ -112,11 +113,16 @@ void ModelFlags::add_to(CLI::App& app) {
 }
 
 std::shared_ptr<models::ClipModel> ModelFlags::load(bool with_text) const {
-  const auto config = models::model_config(model);
+  auto config = models::model_config(model);
   const auto target = parse_device(device);
   parse_precision(precision);
   if (threads > 0) at::set_num_threads(threads);
   if (pretrained != "none") require_file(pretrained, "--pretrained");
+  // A name does not tell all: weights of one architecture are published with more than one preprocessing.
+  if (pretrained != "none" && fs::path(model).extension() != ".json")
+    if (const auto file = models::take_preprocessing(config, pretrained))
+      spdlog::info("preprocessing by {}: mean {:g}, std {:g}, {}", file->string(), fmt::join(config.pixels.mean, " "),
+                   fmt::join(config.pixels.std, " "), config.squash ? "images stretched" : "images cropped");
   torch::manual_seed(seed);
   auto result = std::make_shared<models::ClipModel>(config);
   if (pretrained == "none") {
@@ -196,7 +202,11 @@ std::shared_ptr<const models::Tokenizer> tokenizer_of(const ModelFlags& flags, m
   model.text();  // before a vocabulary is looked for
   if (!flags.tokenizer.empty()) require_file(flags.tokenizer, "--tokenizer");
   const auto beside = flags.pretrained == "none" ? fs::path(flags.model) : fs::path(flags.pretrained);
-  return models::find_tokenizer(model.config(), flags.tokenizer, beside);
+  auto tokenizer = models::find_tokenizer(model.config(), flags.tokenizer, beside);
+  if (const int rows = model.text().config().vocab_size; tokenizer->vocab_size() < rows)
+    spdlog::warn("the vocabulary has {} tokens, the text tower of {} is made for {}: is it this model's?",
+                 tokenizer->vocab_size(), model.config().name, rows);
+  return tokenizer;
 }
 
 models::ClassEmbeddings embed_names(std::span<const std::string> names, const std::string& templates,
@@ -235,7 +245,7 @@ at::Tensor evaluation_embeddings(const EvalFlags& flags, const ModelFlags& model
     throw Error({.doing = "choosing class embeddings", .found = "none", .expected = "--embed-path or --class-names"});
   require_file(flags.embeddings, "--embed-path");
   auto embeddings = models::read_class_embeddings(flags.embeddings);
-  models::require_embeddings_of(embeddings, model.config(), "--embed-path", flags.embeddings);
+  models::require_embeddings_of(embeddings, model, "--embed-path", flags.embeddings);
   return rows_of_categories(std::move(embeddings), data, "--embed-path", flags.embeddings);
 }
 

@@ -61,7 +61,7 @@ void add_embed_text(CLI::App& app) {
                      fmt::join(datasets::known_class_lists(), ", ")))
       ->required();
   sub->add_option("--templates", command->classes.templates,
-                  "single (a photo of a ...), vild (63), openai (80), or a file with a template a line")
+                  "single (This is a photo of a ...), vild (63), openai (80), or a file with a template a line")
       ->capture_default_str();
   sub->add_flag("--background", command->background, "Append the row 'background', as F-ViT's dictionaries have it");
   sub->add_option("--out", command->out, "File to write: .npy, .safetensors, or .pt (the dictionary F-ViT reads)")

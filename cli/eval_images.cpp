@@ -57,7 +57,7 @@ EvalReport classification_report(const ImageTaskFlags& flags, const EvalFlags& d
   } else {
     require_file(data.embeddings, "--embed-path");
     classes = models::read_class_embeddings(data.embeddings);
-    models::require_embeddings_of(classes, model->config(), "--embed-path", data.embeddings);
+    models::require_embeddings_of(classes, *model, "--embed-path", data.embeddings);
     classes = embeddings_by_name(std::move(classes), images.names, "--image-folder", data.embeddings);
   }
   model->freeze(type);

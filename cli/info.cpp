@@ -134,6 +134,7 @@ Json describe_model(const std::filesystem::path& path) {
 Json describe_embeddings(const models::ClassEmbeddings& embeddings, const char* format) {
   Json out = {{"format", format}, {"shape", shape_of(embeddings.rows)}};
   if (!embeddings.model.empty()) out["model"] = embeddings.model;
+  if (!embeddings.text_tower.empty()) out["text tower"] = embeddings.text_tower;
   if (!embeddings.names.empty()) {
     const auto shown = std::min<std::size_t>(embeddings.names.size(), 5);
     out["classes"] =

@@ -110,11 +110,10 @@ RegionKind MethodFlags::regions() const {
   throw Error({.doing = "--dataset-type", .where = dataset_type, .found = "an unknown kind of regions"});
 }
 
-at::Tensor MethodFlags::read_nouns(const models::ClipConfig& config, const datasets::AnnotationIndex& data) const {
-  if (!chosen().teacher.needs_labels || noun_embeddings.empty()) return {};
+at::Tensor MethodFlags::read_nouns(models::ClipModel& model, const datasets::AnnotationIndex& data) const {
   require_file(noun_embeddings, "--train-embed-path");
   auto embeddings = models::read_class_embeddings(noun_embeddings);
-  models::require_embeddings_of(embeddings, config, "--train-embed-path", noun_embeddings);
+  models::require_embeddings_of(embeddings, model, "--train-embed-path", noun_embeddings);
   return rows_of_categories(std::move(embeddings), data, "--train-embed-path", noun_embeddings);
 }
 

@@ -27,9 +27,9 @@ struct MethodFlags {
   datasets::RegionKind regions() const;
   bool needs_frozen() const { return chosen().needs_frozen(retain_weight); }
   bool crops_of_labelled() const { return chosen().teacher.needs_crops; }
-  /// Reads --train-embed-path when the method needs it; undefined when it was not given. Throws Error when it does not
-  /// fit the model or the data.
-  at::Tensor read_nouns(const models::ClipConfig& config, const datasets::AnnotationIndex& data) const;
+  /// Reads --train-embed-path: a row for each category of `data`. Throws Error when it does not fit the model or the
+  /// data. `model` must have its weights' own types still.
+  at::Tensor read_nouns(models::ClipModel& model, const datasets::AnnotationIndex& data) const;
   /// `frozen` may be null when needs_frozen() is false.
   std::unique_ptr<distillation::RegionObjective> objective(std::shared_ptr<models::ClipModel> student,
                                                            std::shared_ptr<models::ClipModel> frozen,

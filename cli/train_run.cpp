@@ -15,6 +15,7 @@
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
+#include "clipself/formats/fingerprint.h"
 #include "clipself/models/weights.h"
 
 namespace clipself::cli {
@@ -134,7 +135,6 @@ void TrainRun::open_data() {
                        .min_size = flags_.min_size,
                        .max_size = flags_.max_size,
                        .crop_scale = flags_.crop_scale > 0 ? flags_.crop_scale : 1.5};
-  nouns_ = flags_.method.read_nouns(models::model_config(flags_.model.model), index);
   for (const auto& category : index.categories_by_label()) noun_names_.push_back(category.name);
   options.train_ratio = flags_.train_ratio;
   options.seed = flags_.model.seed;
@@ -151,7 +151,7 @@ void TrainRun::open_data() {
 
 void TrainRun::build_model() {
   const auto type = parse_precision(flags_.model.precision);
-  const bool embed_nouns = flags_.method.chosen().teacher.needs_labels && !nouns_.defined();
+  const bool embed_nouns = flags_.method.chosen().teacher.needs_labels && flags_.method.noun_embeddings.empty();
   const bool embed_classes = flags_.validation.given() && !flags_.validation.classes.names.empty();
   student_ = flags_.model.load(embed_classes || embed_nouns);
   if (embed_nouns) {
@@ -159,6 +159,7 @@ void TrainRun::build_model() {
                  counted(std::ssize(noun_names_), "category", "categories"), flags_.train_data);
     nouns_ = embed_names(noun_names_, flags_.validation.classes.templates, flags_.model, *student_).rows;
   }
+  if (!flags_.method.noun_embeddings.empty()) nouns_ = flags_.method.read_nouns(*student_, dataset_->index());
   const auto& config = student_->config();
   if (flags_.method.needs_frozen()) {
     frozen_ = std::make_shared<models::ClipModel>(config, /*with_text=*/false);
@@ -228,7 +229,7 @@ void TrainRun::open_folder() {
 }
 
 void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
-  if (checkpoint.start_fingerprint != training::fingerprint(start_)) {
+  if (checkpoint.start_fingerprint != formats::fingerprint(start_)) {
     throw Error({.doing = "--resume",
                  .where = checkpoint.name,
                  .found = "a run that began from other weights or trained other layers",
@@ -419,10 +420,12 @@ void TrainRun::save(const fs::path& file) {
   }
   for (const auto& [name, parameter] : student_->trainable()) checkpoint.parameters.insert(name, parameter.detach());
   checkpoint.optimizer = optimizer_->state_dict(trainer_->next_lr());
-  checkpoint.start_fingerprint = training::fingerprint(start_);
+  checkpoint.start_fingerprint = formats::fingerprint(start_);
   checkpoint.data_fingerprint = dataset_->fingerprint();
   checkpoint.settings = settings_json(settings_);
   training::write_checkpoint(file, checkpoint);
+  // For whoever loads it by the model's name, which does not tell how images are prepared.
+  write_text(checkpoints_ / "open_clip_config.json", models::config_json(student_->config()));
   spdlog::info("saved {}", file.string());
 }
 

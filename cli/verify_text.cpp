@@ -65,7 +65,14 @@ void verify_text_embeddings(Case& c) {
   const auto categories = value<Texts>(prompts, "categories", where);
   const auto expected_prompts = value<std::vector<Texts>>(prompts, "prompts", where);
   const auto templates = models::prompt_templates("vild");
-  if (prompts.contains("templates")) c.check_json("templates", templates, prompts["templates"]);
+  if (prompts.contains("templates")) {
+    // Recorded as the original lists them, without what it puts in front when it fills them.
+    constexpr std::string_view kInFront = "This is ";
+    auto listed = templates;
+    for (auto& each : listed)
+      if (each.starts_with(kInFront)) each.erase(0, kInFront.size());
+    c.check_json("templates", listed, prompts["templates"]);
+  }
   c.load_expected("expected.safetensors");
   if (categories.empty() || expected_prompts.size() != categories.size())
     throw Error({.doing = "reading",

@@ -20,6 +20,7 @@
 #include "clipself/visualization/dense_view.h"
 #include "clipself/visualization/overlays.h"
 #include "clipself/visualization/principal_components.h"
+#include "clipself/visualization/row_sample.h"
 #include "clipself/visualization/sheet.h"
 
 namespace clipself::cli {
@@ -28,6 +29,9 @@ namespace {
 namespace fs = std::filesystem;
 namespace vis = visualization;
 using Json = nlohmann::ordered_json;
+
+/// Enough for any number of clusters, and about a gigabyte of memory.
+constexpr std::int64_t kJointTokens = 100'000;
 
 struct VisualizeFlags {
   ModelFlags model;
@@ -67,11 +71,15 @@ class Visualizer {
   Visualizer(const VisualizeFlags& flags, models::ClipModel& model, std::optional<models::ClassEmbeddings> classes)
       : flags_(flags), model_(model), classes_(std::move(classes)) {}
 
-  /// Clusters or components of all pictures together; otherwise each drawing fits its own.
-  void fit(const std::vector<vis::DenseView>& views) {
-    std::vector<at::Tensor> tokens;
-    for (const auto& view : views) tokens.push_back(view.features.flatten(1).t());
-    fit(at::cat(tokens));
+  /// Clusters or components of these tokens (N, D) for every drawing; with --joint, before the first.
+  void fit(const at::Tensor& tokens) {
+    if (flags_.kind == "kmeans") {
+      Rng rng(flags_.model.seed);
+      clusters_ = vis::cluster(tokens, {.clusters = flags_.clusters}, rng);
+    } else {
+      components_ = vis::principal_components(tokens, 3);
+      range_ = vis::robust_range(vis::project(components_, tokens));
+    }
   }
 
   vis::DenseView view(const formats::Image& picture) const {
@@ -86,16 +94,6 @@ class Visualizer {
   }
 
  private:
-  void fit(const at::Tensor& tokens) {
-    if (flags_.kind == "kmeans") {
-      Rng rng(flags_.model.seed);
-      clusters_ = vis::cluster(tokens, {.clusters = flags_.clusters}, rng);
-    } else {
-      components_ = vis::principal_components(tokens, 3);
-      range_ = vis::robust_range(vis::project(components_, tokens));
-    }
-  }
-
   Drawing similarity(const formats::Image& picture, const vis::DenseView& view) const {
     const at::Tensor maps = vis::similarities(view, classes_->rows);
     const at::Tensor highest = maps.amax({1, 2}), mean = maps.mean({1, 2});
@@ -256,10 +254,11 @@ void run_visualize(const VisualizeFlags& flags) {
   if (flags.classes.given() && flags.kind == "pca") spdlog::warn("--kind pca uses no names");
   const auto files = find_pictures(flags.images);
   require_pictures(files);
-  auto model = flags.model.load(flags.classes.need_text());
+  const bool use_classes = flags.classes.given() && flags.kind != "pca";
+  auto model = flags.model.load(use_classes && flags.classes.need_text());
   require_whole_patches(flags.image_size, *model);
   std::optional<models::ClassEmbeddings> classes;
-  if (flags.classes.given() && flags.kind != "pca") classes = flags.classes.load(flags.model, *model);
+  if (use_classes) classes = flags.classes.load(flags.model, *model);
   model->freeze(type);
   require_writable_folder(flags.out);
 
@@ -273,13 +272,15 @@ void run_visualize(const VisualizeFlags& flags) {
     spdlog::warn("interrupted after {} of {} pictures", done, files.size());
     throw ExitCode{128 + stop.signal()};
   };
-  std::vector<vis::DenseView> views;
   if (flags.joint && !need_classes) {
+    vis::RowSample tokens(kJointTokens, flags.model.seed);
     for (const fs::path& file : files) {
-      views.push_back(visualizer.view(read_rgb(file)));
+      tokens.add(visualizer.view(read_rgb(file)).features.flatten(1).t());
       check_stop(0);
     }
-    visualizer.fit(views);
+    if (tokens.seen() > kJointTokens)
+      spdlog::info("--joint: fitted to {} of {} tokens, drawn by the seed", kJointTokens, tokens.seen());
+    visualizer.fit(tokens.rows());
   }
   Json report = {{"kind", flags.kind},
                  {"model", model->config().name},
@@ -289,8 +290,7 @@ void run_visualize(const VisualizeFlags& flags) {
   ResultNames names;
   for (std::size_t i = 0; i < files.size(); ++i) {
     const formats::Image picture = read_rgb(files[i]);
-    Drawing drawing = visualizer.draw(flags.plain ? picture : enlarged_to_see(picture),
-                                      views.empty() ? visualizer.view(picture) : views[i]);
+    Drawing drawing = visualizer.draw(flags.plain ? picture : enlarged_to_see(picture), visualizer.view(picture));
     drawing.sheet.title = files[i].filename().string();
     drawing.sheet.subtitle = fmt::format("{}, dense map of {} px{}", fs::path(model->config().name).stem().string(),
                                          flags.image_size, drawing.sheet.subtitle);
@@ -329,8 +329,10 @@ void add_visualize(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 14));
   sub->add_option("--clusters", flags->clusters, "kmeans: how many")->capture_default_str()->check(CLI::Range(1, 1000));
-  sub->add_flag("--joint", flags->joint,
-                "kmeans, pca: fit once for all pictures, so that a colour means the same in each");
+  sub->add_flag(
+      "--joint", flags->joint,
+      "kmeans, pca: fit once for all pictures (to 100000 of their tokens at most), so that a colour means the same in "
+      "each; the dense maps are then computed twice");
   sub->add_option("--scale", flags->scale,
                   "similarity: colours from the lowest to the highest cosine of all maps of a "
                   "picture (common) or of each map (own)")

@@ -51,12 +51,16 @@ std::vector<std::string> unpack_names(std::string_view text) {
   throw Error({.doing = "reading class names", .where = path, .found = found, .expected = expected});
 }
 
-std::vector<std::string> names_of_lines(std::string_view text) {
+std::vector<std::string> names_of_lines(std::string_view text, const std::string& path) {
   std::vector<std::string> names;
+  std::size_t number = 0;
   for (std::size_t at = 0; at < text.size() && names.size() <= kMostNames;) {
     const auto end = std::min(text.find('\n', at), text.size());
     auto line = text.substr(at, end - at);
     at = end + 1;
+    ++number;
+    if (!simdjson::validate_utf8(line.data(), line.size()))
+      bad_class_list(path, fmt::format("line {} in another encoding", number), "UTF-8");
     while (!line.empty() && std::string_view(" \t\r").find(line.back()) != std::string_view::npos)
       line.remove_suffix(1);
     if (!line.empty()) names.emplace_back(line);
@@ -106,6 +110,7 @@ void check_names(const std::vector<std::string>& names, const std::string& sourc
   for (const auto& name : names) {
     if (name.empty() || name.size() > kLongestName)
       bad_class_list(source, fmt::format("a name of {} bytes", name.size()), fmt::format("1 to {}", kLongestName));
+    if (!simdjson::validate_utf8(name.data(), name.size())) bad_class_list(source, "another encoding", "UTF-8");
   }
 }
 
@@ -117,16 +122,19 @@ std::vector<std::string> known_class_lists() {
   return names;
 }
 
+std::vector<std::string> listed_names(const std::string& text) {
+  auto names = names_between_commas(text);
+  check_names(names, text.substr(0, 80));
+  return names;
+}
+
 std::vector<std::string> class_list(const std::string& name_or_file, const std::string& flag) {
   const auto& lists = class_list_table();
   if (const auto found = lists.find(name_or_file); found != lists.end()) return unpack_names(found->second);
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(name_or_file, ignored)) {
-    if (name_or_file.find(',') != std::string::npos && name_or_file.find('/') == std::string::npos) {
-      const auto names = names_between_commas(name_or_file);
-      check_names(names, name_or_file.substr(0, 80));
-      return names;
-    }
+    if (name_or_file.find(',') != std::string::npos && name_or_file.find('/') == std::string::npos)
+      return listed_names(name_or_file);
     throw Error({.doing = flag,
                  .where = name_or_file,
                  .found = "neither a known list nor a file",
@@ -139,7 +147,7 @@ std::vector<std::string> class_list(const std::string& name_or_file, const std::
   const bool json = first != head.npos && (head[first] == '[' || head[first] == '{');
   if (!json && head.substr(0, 4096).find('\0') != head.npos)
     bad_class_list(name_or_file, "bytes that are no text", "a name a line, or JSON");
-  const auto names = json ? names_of_json(name_or_file) : names_of_lines(head);
+  const auto names = json ? names_of_json(name_or_file) : names_of_lines(head, name_or_file);
   check_names(names, name_or_file);
   return names;
 }

@@ -11,7 +11,11 @@ std::vector<std::string> known_class_lists();
 
 /// The names in the order of their labels: a known list, or a file with a name a line, a JSON array of names, or a
 /// COCO-format JSON, whose categories are taken by id, or names between commas. Throws Error naming the known lists
-/// when it is neither, and for a file without names. `flag` is for the message.
+/// when it is neither, for a file without names, and for text that is not UTF-8. `flag` is for the message.
 std::vector<std::string> class_list(const std::string& name_or_file, const std::string& flag);
+
+/// "cat, hot dog": the names between commas, one when there is none. Throws Error for an empty one and for text that is
+/// not UTF-8.
+std::vector<std::string> listed_names(const std::string& text);
 
 }  // namespace clipself::datasets

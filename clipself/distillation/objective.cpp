@@ -47,6 +47,7 @@ std::vector<std::pair<std::string, at::Tensor>> RegionObjective::parameters() {
 }
 
 void RegionObjective::after_step() {
+  if (student_->logit_bias().defined()) return;  // SigLIP
   const at::NoGradGuard no_grad;
   student_->logit_scale().clamp_(0.0, std::log(100.0));
 }

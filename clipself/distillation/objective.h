@@ -46,7 +46,8 @@ class RegionObjective : public training::Objective {
 
   training::LossTerms losses(const datasets::Batch& batch, Rng& rng) override;
   std::vector<std::pair<std::string, at::Tensor>> parameters() override;
-  /// Clamps the logit scale to [0, ln 100].
+  /// Clamps the logit scale to [0, ln 100], as CLIP is trained and as the original does even to a scale that no loss
+  /// moves. SigLIP's has no such bound, and published ones lie above.
   void after_step() override;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
@@ -56,6 +57,16 @@ TensorDict named_tensors(const std::filesystem::path& path, const Value& value) 
   return tensors;
 }
 
+/// The --model of the training run of ours that wrote the archive, or "".
+std::string trained_model(const Value& root) {
+  const Value* ours = root.find("clipself");
+  const Value* settings = ours == nullptr ? nullptr : ours->find("settings");
+  if (settings == nullptr || !settings->is(Value::Kind::kString)) return {};
+  const auto document = nlohmann::json::parse(settings->as_string(), nullptr, /*allow_exceptions=*/false);
+  const bool named = document.is_object() && document.contains("model") && document["model"].is_string();
+  return named ? document["model"].get<std::string>() : std::string();
+}
+
 TensorDict strip_prefix(const std::filesystem::path& path, const TensorDict& tensors) {
   TensorDict stripped;
   for (const auto& item : tensors) {
@@ -77,6 +88,7 @@ StateDict read_state_dict(const std::filesystem::path& path) {
     if (looks_like_torch_archive(file.bytes())) {
       const Value value = read_torch_archive(path);
       result.tensors = named_tensors(path, unwrap(value, result.wrapper));
+      if (const auto model = trained_model(value); !model.empty()) result.metadata.emplace("clipself_model", model);
     } else if (looks_like_safetensors(file.bytes())) {
       SafeTensors content = read_safetensors(path);
       result.tensors = std::move(content.tensors);

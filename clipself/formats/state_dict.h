@@ -13,7 +13,8 @@ struct StateDict {
   TensorDict tensors;
   std::string wrapper;                  ///< "state_dict", "module", "model" or "" when the tensors lie at top level
   bool stripped_module_prefix = false;  ///< the first name began with "module."
-  std::map<std::string, std::string> metadata;  ///< of a safetensors file
+  /// Of a safetensors file; of a training checkpoint of this program "clipself_model", the run's --model.
+  std::map<std::string, std::string> metadata;
 };
 
 /// Reads .pt/.pth (both layouts) or .safetensors, told apart by content, and unwraps as the EVA loader does: the first

@@ -176,8 +176,6 @@ std::string config_json(const ClipConfig& config) {
     if (text.projection_bias) cfg["proj_bias"] = true;
     if (vision.backbone == "vit" && !config.flat_text) model["custom_text"] = true;
   }
-  const PixelStatistics usual;
-  if (config.pixels.mean == usual.mean && config.pixels.std == usual.std && !config.squash) return model.dump(2) + "\n";
   nlohmann::ordered_json file;
   file["model_cfg"] = std::move(model);
   file["preprocess_cfg"] = {

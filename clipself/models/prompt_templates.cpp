@@ -8,73 +8,74 @@
 namespace clipself::models {
 namespace {
 
-constexpr const char* kSingle = "a photo of {article} {}.";
+// The original puts "This is " before prompts that start with "a" or "the"; here it stands where it comes to stand.
+constexpr const char* kSingle = "This is a photo of {article} {}.";
 
 // The 63 of ViLD (Gu et al., ICLR 2022), which CLIPSelf's class embeddings are made with.
 constexpr const char* kVild = R"(
 There is {article} {} in the scene.
 There is the {} in the scene.
-a photo of {article} {} in the scene.
-a photo of the {} in the scene.
-a photo of one {} in the scene.
+This is a photo of {article} {} in the scene.
+This is a photo of the {} in the scene.
+This is a photo of one {} in the scene.
 itap of {article} {}.
 itap of my {}.
 itap of the {}.
-a photo of {article} {}.
-a photo of my {}.
-a photo of the {}.
-a photo of one {}.
-a photo of many {}.
-a good photo of {article} {}.
-a good photo of the {}.
-a bad photo of {article} {}.
-a bad photo of the {}.
-a photo of a nice {}.
-a photo of the nice {}.
-a photo of a cool {}.
-a photo of the cool {}.
-a photo of a weird {}.
-a photo of the weird {}.
-a photo of a small {}.
-a photo of the small {}.
-a photo of a large {}.
-a photo of the large {}.
-a photo of a clean {}.
-a photo of the clean {}.
-a photo of a dirty {}.
-a photo of the dirty {}.
-a bright photo of {article} {}.
-a bright photo of the {}.
-a dark photo of {article} {}.
-a dark photo of the {}.
-a photo of a hard to see {}.
-a photo of the hard to see {}.
-a low resolution photo of {article} {}.
-a low resolution photo of the {}.
-a cropped photo of {article} {}.
-a cropped photo of the {}.
-a close-up photo of {article} {}.
-a close-up photo of the {}.
-a jpeg corrupted photo of {article} {}.
-a jpeg corrupted photo of the {}.
-a blurry photo of {article} {}.
-a blurry photo of the {}.
-a pixelated photo of {article} {}.
-a pixelated photo of the {}.
-a black and white photo of the {}.
-a black and white photo of {article} {}.
-a plastic {}.
-the plastic {}.
-a toy {}.
-the toy {}.
-a plushie {}.
-the plushie {}.
-a cartoon {}.
-the cartoon {}.
-an embroidered {}.
-the embroidered {}.
-a painting of the {}.
-a painting of a {}.
+This is a photo of {article} {}.
+This is a photo of my {}.
+This is a photo of the {}.
+This is a photo of one {}.
+This is a photo of many {}.
+This is a good photo of {article} {}.
+This is a good photo of the {}.
+This is a bad photo of {article} {}.
+This is a bad photo of the {}.
+This is a photo of a nice {}.
+This is a photo of the nice {}.
+This is a photo of a cool {}.
+This is a photo of the cool {}.
+This is a photo of a weird {}.
+This is a photo of the weird {}.
+This is a photo of a small {}.
+This is a photo of the small {}.
+This is a photo of a large {}.
+This is a photo of the large {}.
+This is a photo of a clean {}.
+This is a photo of the clean {}.
+This is a photo of a dirty {}.
+This is a photo of the dirty {}.
+This is a bright photo of {article} {}.
+This is a bright photo of the {}.
+This is a dark photo of {article} {}.
+This is a dark photo of the {}.
+This is a photo of a hard to see {}.
+This is a photo of the hard to see {}.
+This is a low resolution photo of {article} {}.
+This is a low resolution photo of the {}.
+This is a cropped photo of {article} {}.
+This is a cropped photo of the {}.
+This is a close-up photo of {article} {}.
+This is a close-up photo of the {}.
+This is a jpeg corrupted photo of {article} {}.
+This is a jpeg corrupted photo of the {}.
+This is a blurry photo of {article} {}.
+This is a blurry photo of the {}.
+This is a pixelated photo of {article} {}.
+This is a pixelated photo of the {}.
+This is a black and white photo of the {}.
+This is a black and white photo of {article} {}.
+This is a plastic {}.
+This is the plastic {}.
+This is a toy {}.
+This is the toy {}.
+This is a plushie {}.
+This is the plushie {}.
+This is a cartoon {}.
+This is the cartoon {}.
+This is an embroidered {}.
+This is the embroidered {}.
+This is a painting of the {}.
+This is a painting of a {}.
 )";
 
 // The 80 of OpenAI's CLIP for ImageNet (github.com/openai/CLIP, notebooks/Prompt_Engineering_for_ImageNet.ipynb).

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "clipself/models/backbone.h"
 
@@ -18,6 +20,13 @@ struct SiglipSize {
 };
 constexpr SiglipSize kSiglipSizes[] = {
     {"base", 768, 12, 12, 4.0}, {"large", 1024, 24, 16, 4.0}, {"so400m", 1152, 27, 16, 3.7362}};
+
+// Which of timm's models use the tanh approximation; the names do not tell. Of those that open_clip's configurations
+// call by name, the others use the exact GELU.
+constexpr const char* kTanhTimmModels[] = {"vit_base_patch32_siglip_256",    "vit_large_patch16_siglip_512",
+                                           "vit_so400m_patch16_siglip_256",  "vit_so400m_patch16_siglip_384",
+                                           "vit_so400m_patch16_siglip_512",  "vit_giantopt_patch16_siglip_256",
+                                           "vit_giantopt_patch16_siglip_384"};
 
 // open_clip's configurations: SigLIP 2 has Gemma's vocabulary and the tanh approximation in its text tower. The
 // 384-pixel So400m with 14-pixel patches looks at 27 x 27 of them, which is 378 pixels.
@@ -89,7 +98,10 @@ void parse_siglip(const ConfigSection& in, ClipConfig& config) {
   }
   parse_shape(in, vision);
   vision.image_size = vision.image_size / vision.patch_size * vision.patch_size;
-  vision.activation = parse_activation(in);
+  const auto timm = vision.timm_model_name.substr(0, vision.timm_model_name.find('.'));  // without ".webli" and so on
+  const bool tanh =
+      std::find(std::begin(kTanhTimmModels), std::end(kTanhTimmModels), timm) != std::end(kTanhTimmModels);
+  vision.activation = tanh ? Activation::kTanhGelu : parse_activation(in);
   config.logit_bias = true;
   config.pixels = {.mean = {0.5F, 0.5F, 0.5F}, .std = {0.5F, 0.5F, 0.5F}};
   config.squash = true;

@@ -6,6 +6,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
+#include "clipself/formats/fingerprint.h"
 #include "clipself/formats/npy.h"
 #include "clipself/formats/safetensors.h"
 #include "clipself/formats/torch_archive.h"
@@ -53,20 +54,23 @@ std::string model_label(const ClipConfig& config) {
 }
 
 std::string notes_of(const ClassEmbeddings& embeddings) {
-  return json{{"model", embeddings.model}, {"names", embeddings.names}}.dump();
+  return json{{"model", embeddings.model}, {"names", embeddings.names}, {"text_tower", embeddings.text_tower}}.dump();
 }
 
-/// Takes the model and, when there are as many as rows, the names from what notes_of wrote.
+/// Takes the model, its text tower's fingerprint and, when there are as many as rows, the names from what notes_of
+/// wrote.
 void take_notes(const std::string& text, const fs::path& path, ClassEmbeddings& out) {
   if (text.empty()) return;
   const auto notes = json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto is_text = [](const json& value) { return value.is_string(); };
   const bool sound = notes.is_object() && notes.contains("model") && is_text(notes["model"]) &&
                      notes.contains("names") && notes["names"].is_array() &&
-                     std::all_of(notes["names"].begin(), notes["names"].end(), is_text);
+                     std::all_of(notes["names"].begin(), notes["names"].end(), is_text) &&
+                     is_text(notes.value("text_tower", json("")));
   if (!sound) bad_embeddings(path, "broken notes beside the rows", "a model and a list of names");
   out.model = notes["model"].get<std::string>();
   out.names = notes["names"].get<std::vector<std::string>>();
+  out.text_tower = notes.value("text_tower", "");
 }
 
 ClassEmbeddings from_dictionary(const formats::Value& tree, const fs::path& path) {
@@ -130,10 +134,7 @@ std::vector<std::string> class_prompts(const std::string& name, std::span<const 
   plain = encode_utf8(lower_case(decode_utf8(plain)));
   while (plain.ends_with('.')) plain.pop_back();
   std::vector<std::string> prompts;
-  for (const auto& each : templates) {
-    const auto prompt = fill(each, plain, article);
-    prompts.push_back((prompt.starts_with("a") || prompt.starts_with("the") ? "This is " : "") + prompt);
-  }
+  for (const auto& each : templates) prompts.push_back(fill(each, plain, article));
   return prompts;
 }
 
@@ -171,7 +172,16 @@ ClassEmbeddings embed_classes(ClipModel& model, const Tokenizer& tokenizer, std:
   const auto means = sums / static_cast<double>(templates.size());
   return {.rows = means / means.norm(2, {1}, /*keepdim=*/true),
           .names = {names.begin(), names.end()},
-          .model = model_label(model.config())};
+          .model = model_label(model.config()),
+          .text_tower = text_fingerprint(model)};
+}
+
+std::string text_fingerprint(ClipModel& model) {
+  if (!model.has_text()) return {};
+  formats::TensorDict rounded;
+  for (const auto& item : model.text().named_parameters())
+    rounded.insert(item.key(), item.value().detach().to(at::kBFloat16));
+  return formats::fingerprint(rounded);
 }
 
 void write_class_embeddings(const fs::path& path, const ClassEmbeddings& embeddings) {
@@ -245,14 +255,20 @@ ClassEmbeddings read_class_embeddings(const fs::path& path) {
   return out;
 }
 
-void require_embeddings_of(const ClassEmbeddings& embeddings, const ClipConfig& config, const std::string& flag,
+void require_embeddings_of(const ClassEmbeddings& embeddings, ClipModel& model, const std::string& flag,
                            const std::string& source) {
+  const auto& config = model.config();
   const auto label = model_label(config);
-  if (!embeddings.model.empty() && embeddings.model != label)
+  const bool known = !embeddings.text_tower.empty() && model.has_text();
+  const bool same =
+      known ? embeddings.text_tower == text_fingerprint(model) : embeddings.model.empty() || embeddings.model == label;
+  if (!same)
     throw Error({.doing = flag,
                  .where = source,
-                 .found = "class embeddings made by the model '" + embeddings.model + "'",
-                 .expected = "those made by '" + label + "', the --model that is to read them",
+                 .found = known ? "class embeddings made by another text tower, of a model '" + embeddings.model + "'"
+                                : "class embeddings made by the model '" + embeddings.model + "'",
+                 .expected = "those made by '" + label + "', the --model that is to read them" +
+                             (known ? ", with these weights" : ""),
                  .hint = "'clipself embed-text' makes them"});
   if (embeddings.rows.size(1) != config.embed_dim) {
     throw Error({.doing = flag,

@@ -135,8 +135,11 @@ std::shared_ptr<const Tokenizer> find_tokenizer(const ClipConfig& config, const 
                                                 const fs::path& checkpoint) {
   auto path = given;
   const auto folder = checkpoint.has_parent_path() ? checkpoint.parent_path() : fs::path(".");
-  for (const auto* name : {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "spiece.model",
-                           "tokenizer.model", "tokenizer.json", "vocab.json"}) {
+  const bool last = config.text && config.text->pool_last;
+  std::vector<const char*> names{"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "tokenizer.json",
+                                 "vocab.json"};
+  names.insert(last ? names.begin() : names.end(), {"spiece.model", "tokenizer.model"});
+  for (const auto* name : names) {
     std::error_code ignored;
     if (path.empty() && fs::is_regular_file(folder / name, ignored)) path = folder / name;
   }
@@ -153,6 +156,15 @@ std::shared_ptr<const Tokenizer> find_tokenizer(const ClipConfig& config, const 
                  .where = path.string(),
                  .found = std::to_string(tokenizer->vocab_size()) + " tokens",
                  .expected = "the " + std::to_string(config.text->vocab_size) + " of " + config.name + "'s text tower",
+                 .hint = "a vocabulary belongs to one model"});
+  }
+  if (config.text && tokenizer->framed() == last) {
+    throw Error({.doing = "reading vocabulary",
+                 .where = path.string(),
+                 .found = std::string("a vocabulary ") + (last ? "with" : "without") + " start and end tokens",
+                 .expected = std::string(last ? "one without, as SigLIP's spiece.model or tokenizer.model"
+                                              : "one with both, as CLIP's bpe_simple_vocab_16e6.txt.gz") +
+                             ", for the text tower of " + config.name,
                  .hint = "a vocabulary belongs to one model"});
   }
   return tokenizer;

@@ -23,6 +23,8 @@ class Tokenizer {
   virtual at::Tensor tokenize(std::span<const std::string> texts, int context_length) const = 0;
   /// Highest id + 1.
   virtual std::int64_t vocab_size() const = 0;
+  /// Whether rows begin with a start and end with an end token, as CLIP's do and SigLIP's do not.
+  virtual bool framed() const = 0;
 };
 
 /// The vocabulary in `path`, its kind told by content: CLIP's bpe_simple_vocab_16e6.txt.gz (or the same unpacked),
@@ -34,9 +36,10 @@ std::shared_ptr<const Tokenizer> read_tokenizer(const std::filesystem::path& pat
 std::shared_ptr<const Tokenizer> parse_tokenizer_json(std::string_view text, const std::string& where);
 
 /// The tokenizer of a model: `given` (a flag's value, may be empty), else a vocabulary beside `checkpoint`
-/// (bpe_simple_vocab_16e6.txt.gz or .txt, spiece.model, tokenizer.model, tokenizer.json, vocab.json + merges.txt, in
-/// this order). Throws Error saying where one comes from when there is none, and when its ids do not fit the model's
-/// text tower.
+/// (bpe_simple_vocab_16e6.txt.gz or .txt, tokenizer.json, vocab.json + merges.txt, spiece.model, tokenizer.model, in
+/// this order; for SigLIP's text towers, which read a row's last position, the last two come first). Throws Error
+/// saying where one comes from when there is none, and when it does not fit the text tower: too many ids, no start and
+/// end tokens for a tower that reads the end token, or both for one that reads the last position.
 std::shared_ptr<const Tokenizer> find_tokenizer(const ClipConfig& config, const std::filesystem::path& given,
                                                 const std::filesystem::path& checkpoint);
 

@@ -123,6 +123,7 @@ class BytePairTokenizer : public Tokenizer {
     return token_rows(*this, texts, context_length, frame_);
   }
   std::int64_t vocab_size() const override { return size_; }
+  bool framed() const override { return true; }
 
  private:
   struct Merge {

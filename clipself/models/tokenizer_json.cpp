@@ -53,6 +53,7 @@ class WordTokenizer : public Tokenizer {
     return token_rows(*this, texts, context_length, frame_);
   }
   std::int64_t vocab_size() const override { return size_; }
+  bool framed() const override { return frame_.start && frame_.end; }
 
  private:
   TokenIds ids_;

@@ -63,6 +63,7 @@ class SentencePieceTokenizer : public Tokenizer {
     return token_rows(*this, texts, context_length, frame_);
   }
   std::int64_t vocab_size() const override { return processor_.GetPieceSize(); }
+  bool framed() const override { return false; }
 
  private:
   sentencepiece::SentencePieceProcessor processor_;

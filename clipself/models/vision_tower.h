@@ -81,11 +81,13 @@ class VisionTower : public torch::nn::Module {
   Grid grid_of(const at::Tensor& images) const;
   /// (B, 3, H, W) -> (B, h*w, width) by a convolution without overlap.
   at::Tensor patch_tokens(const at::Tensor& images, const at::Tensor& kernel, const at::Tensor& bias) const;
+  /// body(x), a pure function of x and of block i's parameters; computed again in the backward pass when that is
+  /// wanted.
+  at::Tensor checkpointed(int i, const at::Tensor& x, const std::function<at::Tensor(const at::Tensor&)>& body);
   at::ScalarType compute_type() const { return compute_type_; }
   const VisionConfig& config() const { return config_; }
 
  private:
-  at::Tensor checkpointed(int i, const at::Tensor& x, const std::function<at::Tensor(const at::Tensor&)>& body);
   at::Tensor block(int i, const at::Tensor& tokens, const Grid& grid);
   at::Tensor last_in_dense(const at::Tensor& tokens);
   /// All blocks but the last; `after(i, tokens)` is called after each.

@@ -20,18 +20,19 @@ struct VitShape {
   double mlp_ratio;
   int text_width, text_layers;  // text heads are 64 wide
   bool quick_twin;              // weights of both kinds are published
+  bool squash;                  // the published ones look at stretched images
 };
 constexpr VitShape kVitShapes[] = {
-    {"ViT-B-32", 512, 224, 32, 768, 12, 64, 4.0, 512, 12, true},
-    {"ViT-B-16", 512, 224, 16, 768, 12, 64, 4.0, 512, 12, true},
-    {"ViT-B-16-plus", 640, 224, 16, 896, 12, 64, 4.0, 640, 12, false},
-    {"ViT-B-16-plus-240", 640, 240, 16, 896, 12, 64, 4.0, 640, 12, false},
-    {"ViT-L-14", 768, 224, 14, 1024, 24, 64, 4.0, 768, 12, true},
-    {"ViT-L-14-336", 768, 336, 14, 1024, 24, 64, 4.0, 768, 12, true},
-    {"ViT-H-14", 1024, 224, 14, 1280, 32, 80, 4.0, 1024, 24, true},
-    {"ViT-H-14-378", 1024, 378, 14, 1280, 32, 80, 4.0, 1024, 24, true},
-    {"ViT-g-14", 1024, 224, 14, 1408, 40, 88, 4.3637, 1024, 24, false},
-    {"ViT-bigG-14", 1280, 224, 14, 1664, 48, 104, 4.9231, 1280, 32, true},
+    {"ViT-B-32", 512, 224, 32, 768, 12, 64, 4.0, 512, 12, true, false},
+    {"ViT-B-16", 512, 224, 16, 768, 12, 64, 4.0, 512, 12, true, false},
+    {"ViT-B-16-plus", 640, 224, 16, 896, 12, 64, 4.0, 640, 12, false, false},
+    {"ViT-B-16-plus-240", 640, 240, 16, 896, 12, 64, 4.0, 640, 12, false, false},
+    {"ViT-L-14", 768, 224, 14, 1024, 24, 64, 4.0, 768, 12, true, false},
+    {"ViT-L-14-336", 768, 336, 14, 1024, 24, 64, 4.0, 768, 12, true, false},
+    {"ViT-H-14", 1024, 224, 14, 1280, 32, 80, 4.0, 1024, 24, true, false},
+    {"ViT-H-14-378", 1024, 378, 14, 1280, 32, 80, 4.0, 1024, 24, true, true},
+    {"ViT-g-14", 1024, 224, 14, 1408, 40, 88, 4.3637, 1024, 24, false, false},
+    {"ViT-bigG-14", 1280, 224, 14, 1664, 48, 104, 4.9231, 1280, 32, true, false},
 };
 
 std::vector<BuiltinModel> vit_models() {
@@ -41,11 +42,13 @@ std::vector<BuiltinModel> vit_models() {
       if (quick && !shape.quick_twin) continue;
       models.push_back(
           {std::string(shape.name) + (quick ? "-quickgelu" : ""),
-           fmt::format(R"({{"embed_dim": {}, "quick_gelu": {}, "vision_cfg": {{"image_size": {}, "patch_size": {},
+           fmt::format(
+               R"({{"model_cfg": {{"embed_dim": {}, "quick_gelu": {}, "vision_cfg": {{"image_size": {}, "patch_size": {},
              "width": {}, "layers": {}, "head_width": {}, "mlp_ratio": {}}}, "text_cfg": {{"context_length": 77,
-             "vocab_size": 49408, "width": {}, "heads": {}, "layers": {}}}}})",
-                       shape.embed_dim, quick, shape.image_size, shape.patch_size, shape.width, shape.layers,
-                       shape.head_width, shape.mlp_ratio, shape.text_width, shape.text_width / 64, shape.text_layers)});
+             "vocab_size": 49408, "width": {}, "heads": {}, "layers": {}}}}}, "preprocess_cfg": {{"resize_mode": "{}"}}}})",
+               shape.embed_dim, quick, shape.image_size, shape.patch_size, shape.width, shape.layers, shape.head_width,
+               shape.mlp_ratio, shape.text_width, shape.text_width / 64, shape.text_layers,
+               shape.squash ? "squash" : "shortest")});
     }
   }
   return models;
@@ -146,9 +149,17 @@ at::Tensor VitVisionTower::encode_masks_attn(const at::Tensor& images, const std
     const auto& mask = masks[static_cast<std::size_t>(i)];
     looks[i][0].slice(0, 0, mask.size(0)).slice(1, 1).copy_(mask.flatten(1) != 0);
   }
-  auto queries = x.slice(1, 0, 1).expand({-1, most, -1});
-  for (const auto& block : transformer_->blocks()) std::tie(x, queries) = block->forward(x, queries, looks);
-  const auto features = project(queries);
+  // Tokens and queries in one tensor, which is what recomputation keeps.
+  const std::int64_t tokens = x.size(1);
+  x = at::cat({x, x.slice(1, 0, 1).expand({-1, most, -1})}, 1);
+  for (int i = 0; i < depth(); ++i) {
+    const auto& block = transformer_->blocks()[static_cast<std::size_t>(i)];
+    x = checkpointed(i, x, [block, looks, tokens](const at::Tensor& both) {
+      const auto [y, queries] = block->forward(both.slice(1, 0, tokens), both.slice(1, tokens), looks);
+      return at::cat({y, queries}, 1);
+    });
+  }
+  const auto features = project(x.slice(1, tokens));
   std::vector<at::Tensor> rows;
   for (std::int64_t i = 0; i < count; ++i)
     rows.push_back(features[i].slice(0, 0, masks[static_cast<std::size_t>(i)].size(0)));

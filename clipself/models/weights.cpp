@@ -6,6 +6,7 @@
 #include "clipself/base/error.h"
 #include "clipself/formats/state_dict.h"
 #include "clipself/models/backbone.h"
+#include "clipself/models/config_beside.h"
 #include "clipself/models/key_tables.h"
 #include "clipself/models/layers.h"
 
@@ -84,15 +85,33 @@ std::vector<std::string> fitting_models(const TensorDict& tensors) {
   return names;
 }
 
+namespace {
+
+// Shapes do not show it. `where` it is said that the weights were trained with QuickGELU, or were not.
+[[noreturn]] void refuse_activation(const std::string& source, const ClipModel& model, const TensorDict& tensors,
+                                    bool quick, const std::string& where) {
+  std::string fits;
+  for (const auto& name : fitting_models(tensors))
+    if ((model_config(name).vision.activation == Activation::kQuickGelu) == quick)
+      fits += (fits.empty() ? "" : " or ") + name;
+  throw Error(
+      {.doing = "loading weights",
+       .where = source,
+       .found = std::string("weights trained ") + (quick ? "with" : "without") + " QuickGELU (" + where + ")",
+       .expected = std::string("some trained ") + (quick ? "without" : "with") + " it for " + model.config().name,
+       .hint = fits.empty() ? "" : "the file fits --model " + fits});
+}
+
+}  // namespace
+
 LoadReport load_weights(ClipModel& model, const TensorDict& tensors, const std::string& source) {
   const auto named = official_names(tensors, source);
   TensorDict given;
   for (const auto& item : named) {
     if (!recomputed(item.key())) given.insert(item.key(), item.value());
   }
-  if (is_openai(tensors) && model.config().vision.activation != Activation::kQuickGelu) {
-    refuse(source, model, tensors, "weights of OpenAI's, which need QuickGELU", "an ordinary GELU's");
-  }
+  if (is_openai(tensors) && model.config().vision.activation != Activation::kQuickGelu)
+    refuse_activation(source, model, tensors, /*quick=*/true, "OpenAI's archives all are");
   const bool file_has_text = given.contains("text.positional_embedding");
   const auto layout = model.visual().resizable();
   LoadReport report;
@@ -132,7 +151,13 @@ LoadReport load_weights(ClipModel& model, const TensorDict& tensors, const std::
 }
 
 LoadReport load_checkpoint(ClipModel& model, const std::filesystem::path& path) {
-  return load_weights(model, formats::read_state_dict(path).tensors, path.string());
+  const auto state = formats::read_state_dict(path);
+  const auto& config = model.config();
+  if (const auto where = disagrees_on_quick_gelu(config, path, state); !where.empty()) {
+    const bool quick = config.vision.activation == Activation::kQuickGelu;
+    refuse_activation(path.string(), model, state.tensors, /*quick=*/!quick, where);
+  }
+  return load_weights(model, state.tensors, path.string());
 }
 
 }  // namespace clipself::models

@@ -21,7 +21,8 @@ struct LoadReport {
 /// of another shape, and for OpenAI's weights in a model without QuickGELU; the message names the first and the known
 /// models that would fit. `source` names the file in messages.
 LoadReport load_weights(ClipModel& model, const formats::TensorDict& tensors, const std::string& source);
-/// formats::read_state_dict, then load_weights.
+/// formats::read_state_dict, then load_weights. Throws Error also when a configuration beside the file, or the training
+/// run that wrote it, says that QuickGELU is to be used and the model does not, or the other way round.
 LoadReport load_checkpoint(ClipModel& model, const std::filesystem::path& path);
 
 /// The built-in models that `tensors`, under any publisher's names, would fit.

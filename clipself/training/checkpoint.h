@@ -35,7 +35,4 @@ std::filesystem::path latest_checkpoint(const std::filesystem::path& folder);
 /// Whether `folder` holds any.
 bool has_checkpoint(const std::filesystem::path& folder);
 
-/// 64-bit hash (FNV-1a by words) over names, shapes and bytes, as hexadecimal digits.
-std::string fingerprint(const formats::TensorDict& tensors);
-
 }  // namespace clipself::training

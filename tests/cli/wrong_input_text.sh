@@ -47,6 +47,8 @@ bad 'picture for a vocabulary' 'images/000001.png' --tokenizer images/000001.png
 bad 'model for a vocabulary' 'model.json' --tokenizer model.json
 sed 's/"red": 4/"red": 400/' tokenizer.json >large.json
 bad 'vocabulary of another model' 'large.json|401 tokens|64' --tokenizer large.json
+sed 's/<start_of_text>/start/' tokenizer.json >unframed.json
+bad 'vocabulary of another kind of model' 'unframed.json|without start and end tokens' --tokenizer unframed.json
 for part in 0 1 50 99; do
   truncated tokenizer.json $part >cut.json
   bad "vocabulary cut at $part %" 'cut.json' --tokenizer cut.json
@@ -93,16 +95,19 @@ bad 'embeddings of other things' "--embed-path 'other.npy'|no row named 'grass'"
 accepted 'other words for the categories' "${good[@]}" --class-names 'red,blue,grass,background' --templates templates.txt
 grep -q 'has 4 rows for 3 categories' "$work.err" || failed 'other words' 'no warning about the row too many'
 rm -f out/e.json
+# A text tower is known by its weights, whatever the model is called.
 cp model.json twin.json
+accepted 'embeddings of the same model, renamed' "${good[@]}" --model twin.json --embed-path made.npy
+rm -f out/e.json
 for file in made.npy made.safetensors made.pt; do
-  bad "embeddings of another model ($file)" "--embed-path|made by the model 'model'|made by 'twin'" --model twin.json --embed-path $file
+  bad "embeddings of another model ($file)" "--embed-path|another text tower|model 'model'" --pretrained none --seed 7 --embed-path $file
   truncated $file 50 >cut
   bad "cut $file" 'cut' --embed-path cut
 done
 good=(train --model model.json --pretrained tiny.pt --precision fp32 --det-image-size 32 --batch-size 1 --epochs 1 --workers 0
   --train-data instances.json --train-image-root images --val-data panoptic.json --val-image-root images --val-segm-root panoptic
   --logs out --name run)
-bad 'training with another model'"'"'s embeddings' '--embed-path|made by the model' --model twin.json --embed-path made.npy
+bad 'training with another model'"'"'s embeddings' '--embed-path|another text tower' --pretrained none --seed 7 --embed-path made.npy
 bad 'training with unknown names' '--class-names|cocco' --class-names cocco
 accepted 'training with names' "${good[@]}" --class-names panoptic.json --templates templates.txt
 grep -q 'zero-shot classification after 1 epoch' "$work.err" || failed 'training with names' 'no evaluation'

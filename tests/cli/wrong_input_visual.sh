@@ -7,7 +7,7 @@ names="a, b, c"
 
 # A vocabulary of whole words for the small text tower, under a name that is not looked for beside the weights.
 cat >words.json <<'JSON'
-{"model": {"type": "WordLevel", "vocab": {"<pad>": 0, "a": 1, "photo": 2, "of": 3, "box": 4, "cat": 5, "dog": 6, "<start>": 48, "<end>": 49}, "unk_token": "<pad>"}}
+{"model": {"type": "WordLevel", "vocab": {"<pad>": 0, "a": 1, "photo": 2, "of": 3, "box": 4, "cat": 5, "dog": 6, "<start_of_text>": 48, "<end_of_text>": 49}, "unk_token": "<pad>"}}
 JSON
 
 # What they are for

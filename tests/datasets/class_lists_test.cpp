@@ -75,6 +75,8 @@ TEST(ClassLists, AreReadFromLinesArraysAndCategories) {
   }
   EXPECT_NE(refused(std::string(2000, 'a')).find("2000 bytes"), std::string::npos);
   EXPECT_NE(refused(std::string("a\0b", 3)).find("no text"), std::string::npos);
+  EXPECT_NE(refused("cat\n\nk\xe4se\n").find("line 3 in another encoding; expected UTF-8"), std::string::npos);
+  EXPECT_NE(refused("[\"k\xe4se\"]"), "accepted");
   fs::remove_all(folder);
   EXPECT_NE(class_list_refusal("cocco").find("ade20k, coco, coco_panoptic, lvis"), std::string::npos);
 }
@@ -83,6 +85,9 @@ TEST(ClassLists, MayStandInTheFlagItself) {
   EXPECT_EQ(class_list("cat, hot dog,tree", "--names"), (Names{"cat", "hot dog", "tree"}));
   EXPECT_NE(class_list_refusal("a,folder/file"), "accepted");
   EXPECT_NE(class_list_refusal("a,,b"), "accepted");
+  EXPECT_NE(class_list_refusal("a,k\xe4se").find("UTF-8"), std::string::npos);
+  EXPECT_EQ(listed_names("hot dog"), Names{"hot dog"});
+  EXPECT_THROW(listed_names("k\xe4se"), Error);
 }
 
 }  // namespace

@@ -100,11 +100,20 @@ TEST_F(ClipSelfTest, PullsTheRegionsTowardsTheirCrops) {
   EXPECT_LT(last, 0.5 * first);
 }
 
-TEST_F(ClipSelfTest, ClampsTheLogitScale) {
+TEST_F(ClipSelfTest, ClampsTheLogitScaleOfClipAndNotOfSiglip) {
   const at::NoGradGuard no_grad;
   student_->logit_scale().fill_(7.0);
   objective()->after_step();
   EXPECT_NEAR(student_->logit_scale().item<double>(), std::log(100.0), 1e-6);
+
+  const auto siglip = models::parse_config(
+      R"({"embed_dim": 12, "vision_cfg": {"image_size": 32, "layers": 3, "width": 12, "head_width": 6,
+        "patch_size": 8, "timm_model_name": "vit_custom_siglip"}})",
+      "small");
+  student_ = std::make_shared<models::ClipModel>(siglip);
+  student_->logit_scale().fill_(4.7215);  // as published
+  objective()->after_step();
+  EXPECT_FLOAT_EQ(student_->logit_scale().item<float>(), 4.7215F);
 }
 
 TEST_F(ClipSelfTest, MultiscaleChoosesByTheStepsOwnRandomness) {

@@ -1,6 +1,8 @@
 // What holds for every backbone, whatever it computes.
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "clipself/base/error.h"
 #include "clipself/models/clip_model.h"
 #include "clipself/models/weights.h"
@@ -121,6 +123,43 @@ TEST(MaskAttention, OfTheWholePictureIsTheImagesOwnEmbedding) {
   const auto features = model.visual().encode_masks_attn(images, masks);
   const auto image = model.encode_image(images);
   EXPECT_TRUE(at::allclose(features, at::stack({image[0], image[1], image[1]}), 1e-4, 1e-5));
+}
+
+// Operations that the backward pass of `result` goes through.
+std::size_t graph_size(const at::Tensor& result) {
+  std::set<torch::autograd::Node*> seen;
+  std::vector<torch::autograd::Node*> waiting{result.grad_fn().get()};
+  while (!waiting.empty()) {
+    auto* const node = waiting.back();
+    waiting.pop_back();
+    if (node == nullptr || !seen.insert(node).second) continue;
+    for (const auto& edge : node->next_edges()) waiting.push_back(edge.function.get());
+  }
+  return seen.size();
+}
+
+TEST(MaskAttention, IsComputedAgainInTheBackwardPassWhenAskedFor) {
+  torch::manual_seed(6);
+  ClipModel model(parse_config(kSmallModels[1], "small"));
+  model.lock_image_tower(3);
+  const auto images = at::randn({2, 3, 32, 32});
+  const std::vector<at::Tensor> masks{at::rand({2, 4, 4}) > 0.5, at::rand({1, 4, 4}) > 0.5};
+  std::vector<at::Tensor> gradients[2];
+  std::size_t size[2];
+  for (const bool again : {false, true}) {
+    model.visual().set_grad_checkpointing(again);
+    for (auto& [name, parameter] : model.trainable()) parameter.mutable_grad().reset();
+    const auto features = model.visual().encode_masks_attn(images, masks);
+    size[again ? 1 : 0] = graph_size(features);
+    features.pow(3).sum().backward();
+    for (auto& [name, parameter] : model.trainable()) {
+      if (parameter.grad().defined()) gradients[again ? 1 : 0].push_back(parameter.grad().clone());
+    }
+  }
+  EXPECT_LT(2 * size[1], size[0]) << "the blocks' own operations are still kept";
+  ASSERT_EQ(gradients[0].size(), gradients[1].size());
+  for (std::size_t i = 0; i < gradients[0].size(); ++i)
+    EXPECT_TRUE(at::allclose(gradients[0][i], gradients[1][i], 1e-5, 1e-7));
 }
 
 TEST(MaskAttention, IsRefusedByTowersWithoutIt) {

@@ -1,13 +1,17 @@
 // Checkpoints as their publishers' own tools write them (tests/reference/README.md says which wrote what), against
 // features that those tools computed.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
+#include <set>
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/formats/safetensors.h"
 #include "clipself/formats/state_dict.h"
+#include "clipself/formats/torch_archive.h"
+#include "clipself/models/config_beside.h"
 #include "clipself/models/weights.h"
 
 namespace clipself::models {
@@ -81,6 +85,96 @@ TEST(Published, OpenAisWeightsAreRefusedByAModelWithoutQuickGelu) {
   }
 }
 
+std::string loading(const ClipConfig& config, const std::filesystem::path& weights) {
+  ClipModel model(config);
+  try {
+    load_checkpoint(model, weights);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "loaded";
+}
+
+TEST(Published, WeightsWhoseConfigurationDisagreesOnQuickGeluAreRefused) {
+  auto config = model_config(published("hf_clip/config.json").string());
+  EXPECT_EQ(loading(config, published("hf_clip/model.safetensors")), "loaded");
+  config.vision.activation = config.text->activation = Activation::kGelu;
+  const auto message = loading(config, published("hf_clip/model.safetensors"));
+  EXPECT_NE(message.find("weights trained with QuickGELU"), std::string::npos) << message;
+  EXPECT_NE(message.find("hf_clip/config.json"), std::string::npos) << message;
+}
+
+class BesideWeights : public testing::Test {
+ protected:
+  BesideWeights() {
+    std::string name = (std::filesystem::temp_directory_path() / "clipself_beside.XXXXXX").string();
+    folder_ = ::mkdtemp(name.data());
+  }
+  ~BesideWeights() override { std::filesystem::remove_all(folder_); }
+  static std::string plain(bool quick, int width = 16) {
+    return R"({"embed_dim": 12, "quick_gelu": )" + std::string(quick ? "true" : "false") +
+           R"(, "vision_cfg": {"image_size": 32, "layers": 2, "head_width": 8, "patch_size": 8, "width": )" +
+           std::to_string(width) + "}}";
+  }
+  std::filesystem::path folder_;
+};
+
+TEST_F(BesideWeights, TheRunThatWroteThemTellsTheirActivation) {
+  using formats::Value;
+  const auto quick = parse_config(plain(true), "quick"), usual = parse_config(plain(false), "usual");
+  write_text(folder_ / "quick.json", plain(true));
+  formats::Dict tensors;
+  for (const auto& item : ClipModel(quick).state()) tensors.emplace_back(item.key(), item.value());
+  const auto file = folder_ / "epoch_1.pt";
+  formats::write_torch_archive(
+      file, Value::dict({{"state_dict", Value::dict(tensors)},
+                         {"clipself", Value::dict({{"settings", R"({"model": ")" + (folder_ / "quick.json").string() +
+                                                                    R"(", "lr": "1"})"}})}}));
+  EXPECT_EQ(loading(quick, file), "loaded");
+  EXPECT_NE(loading(usual, file).find("with QuickGELU (the run that wrote them"), std::string::npos)
+      << loading(usual, file);
+  std::filesystem::remove(folder_ / "quick.json");
+  EXPECT_EQ(loading(usual, file), "loaded") << "nobody knows";
+  write_text(folder_ / "open_clip_config.json", plain(true));
+  EXPECT_NE(loading(usual, file), "loaded");
+  write_text(folder_ / "open_clip_config.json", plain(true, 32));  // of another model
+  EXPECT_EQ(loading(usual, file), "loaded");
+}
+
+TEST_F(BesideWeights, TellHowImagesArePrepared) {
+  auto config = parse_config(plain(false), "usual");
+  const auto unchanged = config_json(config);
+  const auto weights = folder_ / "model.safetensors";
+  const auto say = [&](int width, const std::string& preprocessing) {
+    write_text(folder_ / "open_clip_config.json", R"({"model_cfg": )" + plain(false, width) + preprocessing + "}");
+  };
+  const std::string half = R"(, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]})";
+  EXPECT_FALSE(take_preprocessing(config, weights));
+  say(32, half);
+  EXPECT_FALSE(take_preprocessing(config, weights)) << "another model's";
+  say(16, "");
+  EXPECT_FALSE(take_preprocessing(config, weights));
+  EXPECT_EQ(config_json(config), unchanged);
+  say(16, half);
+  EXPECT_EQ(take_preprocessing(config, weights), folder_ / "open_clip_config.json");
+  EXPECT_EQ(config.pixels.mean[0], 0.5F);
+  EXPECT_FALSE(config.squash);
+  EXPECT_FALSE(take_preprocessing(config, weights)) << "nothing new";
+  // What a training run saves beside its checkpoints.
+  write_text(folder_ / "open_clip_config.json", config_json(config));
+  auto again = parse_config(plain(false), "usual");
+  EXPECT_TRUE(take_preprocessing(again, weights));
+  EXPECT_EQ(again.pixels.std, config.pixels.std);
+}
+
+TEST(Config, OfThe378PixelModelsStretchesImages) {
+  for (const auto& name : known_models()) {
+    const auto config = model_config(name);
+    if (config.vision.backbone != "vit") continue;
+    EXPECT_EQ(config.squash, name.find("-378") != std::string::npos) << name;  // open_clip's pretrained.py
+  }
+}
+
 TEST(Published, WritesOfficialNames) {
   const auto state = load_published("hf_clip/config.json", "hf_clip/model.safetensors")->state();
   const auto official = formats::read_state_dict(published("plain/open_clip_model.safetensors")).tensors;
@@ -110,6 +204,17 @@ TEST(Config, OfEveryBuiltInModelIsReadBackAsWritten) {
     const auto text = config_json(config);
     EXPECT_EQ(config_json(parse_config(text, name)), text) << name;
     EXPECT_EQ(parse_config(text, name).pixels.mean, config.pixels.mean) << name;
+  }
+}
+
+TEST(Config, OfSiglipVisionTowersHasTimmsActivation) {
+  // timm's vision_transformer.py: act_layer='gelu_tanh' in these of the models that open_clip names, in no other.
+  const std::set<std::string> tanh{"ViT-L-16-SigLIP2-512", "ViT-SO400M-16-SigLIP2-256", "ViT-SO400M-16-SigLIP2-384",
+                                   "ViT-SO400M-16-SigLIP2-512"};
+  for (const auto& name : known_models()) {
+    const auto config = model_config(name);
+    if (config.vision.backbone != "siglip") continue;
+    EXPECT_EQ(config.vision.activation, tanh.contains(name) ? Activation::kTanhGelu : Activation::kGelu) << name;
   }
 }
 

@@ -41,7 +41,7 @@ class EmbeddingFiles : public ::testing::Test {
 ClassEmbeddings example() {
   // Unit vectors whose length is exactly 1 in float32 as well.
   const auto rows = at::tensor({0.5, -0.5, 0.5, 0.5, 0.0, 1.0, 0.0, 0.0, 0.5, 0.5, 0.5, -0.5}, at::kFloat);
-  return {.rows = rows.view({3, 4}), .names = {"zebra", "a \"b\"", "käse"}, .model = "tiny"};
+  return {.rows = rows.view({3, 4}), .names = {"zebra", "a \"b\"", "käse"}, .model = "tiny", .text_tower = "ab01"};
 }
 
 TEST(PromptTemplates, HaveTheirPublishedNumbers) {
@@ -51,6 +51,9 @@ TEST(PromptTemplates, HaveTheirPublishedNumbers) {
   EXPECT_EQ(openai.size(), 80U);
   EXPECT_EQ(openai.front(), "a bad photo of a {}.");
   EXPECT_EQ(openai.back(), "a tattoo of the {}.");
+  // The original's prompts, which the reference case pins, say more than open_clip's.
+  EXPECT_EQ(class_prompts("cat", prompt_templates("single")), Texts{"This is a photo of a cat."});
+  EXPECT_EQ(class_prompts("cat", openai).front(), "a bad photo of a cat.");
 }
 
 TEST_F(EmbeddingFiles, TemplatesOfAFileAreItsLines) {
@@ -67,8 +70,8 @@ TEST(ClassPrompts, AreMadeAsTheOriginalMakesThem) {
   const Texts templates{"There is {article} {}.", "a {} and {article} {}", "the {}", "itap of {}"};
   // "_" and "/", lower case, trailing dots; the article by the raw name's first letter.
   EXPECT_EQ(class_prompts("Orange_juice/tea..", templates),
-            (Texts{"There is a orange juice or tea.", "This is a orange juice or tea and a orange juice or tea",
-                   "This is the orange juice or tea", "itap of orange juice or tea"}));
+            (Texts{"There is a orange juice or tea.", "a orange juice or tea and a orange juice or tea",
+                   "the orange juice or tea", "itap of orange juice or tea"}));
   EXPECT_EQ(class_prompts("umbrella", templates)[0], "There is an umbrella.");
   EXPECT_EQ(class_prompts("{article}", templates)[3], "itap of {article}");
   EXPECT_THROW(class_prompts("", templates), Error);
@@ -89,6 +92,7 @@ TEST(EmbedClasses, IsTheMeanOfUnitFeaturesAtUnitLength) {
   EXPECT_EQ(reported, 2);
   EXPECT_EQ(made.names, names);
   EXPECT_EQ(made.model, "tiny");
+  EXPECT_EQ(made.text_tower, text_fingerprint(*model));
   const at::NoGradGuard no_grad;
   const auto tokens =
       at::tensor({48, 1, 3, 49, 0, 0, 0, 0, 0, 0, 48, 3, 2, 49, 0, 0, 0, 0, 0, 0}, at::kLong).view({2, 10});
@@ -116,6 +120,7 @@ TEST_F(EmbeddingFiles, EveryFormatKeepsRowsNamesAndModel) {
     EXPECT_TRUE(back.rows.equal(example().rows)) << name;
     EXPECT_EQ(back.names, example().names) << name;
     EXPECT_EQ(back.model, "tiny") << name;
+    EXPECT_EQ(back.text_tower, "ab01") << name;
   }
   EXPECT_TRUE(formats::read_npy(folder_ / "e.npy").equal(example().rows));
   EXPECT_NE(refusal_of([&] { write_class_embeddings(folder_ / "e.txt", example()); }).find(".npy, .safetensors or .pt"),
@@ -170,28 +175,51 @@ TEST_F(EmbeddingFiles, BrokenOnesAreRefused) {
   }
 }
 
-TEST(RequireEmbeddings, NamesBothModels) {
-  const auto config = tiny_config();
-  ClassEmbeddings embeddings{.rows = at::ones({2, 12}), .names = {}, .model = ""};
-  require_embeddings_of(embeddings, config, "--embed-path", "e.npy");
-  embeddings.model = "tiny";
-  require_embeddings_of(embeddings, config, "--embed-path", "e.npy");
-  embeddings.model = "other";
+std::string embeddings_refusal(const ClassEmbeddings& embeddings, ClipModel& model) {
   try {
-    require_embeddings_of(embeddings, config, "--embed-path", "e.npy");
-    FAIL();
+    require_embeddings_of(embeddings, model, "--embed-path", "e.npy");
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what())
-                  .find("--embed-path 'e.npy': found class embeddings made by the model 'other'; "
-                        "expected those made by 'tiny'"),
-              std::string::npos)
-        << error.what();
+    return error.what();
   }
-  auto from_file = config;
+  return "accepted";
+}
+
+TEST(RequireEmbeddings, NamesBothModels) {
+  const auto model = tiny_model();
+  ClassEmbeddings embeddings{.rows = at::ones({2, 12}), .names = {}, .model = ""};
+  EXPECT_EQ(embeddings_refusal(embeddings, *model), "accepted");
+  embeddings.model = "tiny";
+  EXPECT_EQ(embeddings_refusal(embeddings, *model), "accepted");
+  embeddings.model = "other";
+  const auto message = embeddings_refusal(embeddings, *model);
+  EXPECT_NE(message.find("--embed-path 'e.npy': found class embeddings made by the model 'other'; "
+                         "expected those made by 'tiny'"),
+            std::string::npos)
+      << message;
+  auto from_file = tiny_config();
   from_file.name = "somewhere/other.json";
-  require_embeddings_of(embeddings, from_file, "--embed-path", "e.npy");
+  ClipModel other(from_file);
+  EXPECT_EQ(embeddings_refusal(embeddings, other), "accepted");
   embeddings.rows = at::ones({2, 8});
-  EXPECT_THROW(require_embeddings_of(embeddings, from_file, "--embed-path", "e.npy"), Error);
+  EXPECT_NE(embeddings_refusal(embeddings, other), "accepted");
+}
+
+TEST(RequireEmbeddings, GoesByTheTextTowersWeightsWhereTheyAreKnown) {
+  const auto model = tiny_model(1), twin = tiny_model(1), other = tiny_model(2), blind = tiny_model(1, false);
+  ClassEmbeddings embeddings{
+      .rows = at::ones({2, 12}), .names = {}, .model = "renamed", .text_tower = text_fingerprint(*model)};
+  {
+    const at::NoGradGuard no_grad;
+    for (const auto& parameter : twin->visual().parameters()) parameter.add_(1);  // as refining does
+  }
+  EXPECT_EQ(embeddings_refusal(embeddings, *twin), "accepted");
+  twin->freeze(at::kBFloat16);
+  EXPECT_EQ(embeddings_refusal(embeddings, *twin), "accepted");
+  embeddings.model = "tiny";
+  EXPECT_NE(embeddings_refusal(embeddings, *other).find("another text tower"), std::string::npos);
+  EXPECT_EQ(embeddings_refusal(embeddings, *blind), "accepted") << "only the name is known";
+  embeddings.model = "renamed";
+  EXPECT_NE(embeddings_refusal(embeddings, *blind), "accepted");
 }
 
 }  // namespace

@@ -189,7 +189,7 @@ TEST_F(TokenizerFiles, TheVocabularyBesideTheCheckpointIsFound) {
   const auto checkpoint = folder_ / "model.pt";
   const auto message = refusal_of([&] { find_tokenizer(config, {}, checkpoint); });
   EXPECT_NE(message.find("github.com/openai/CLIP"), std::string::npos) << message;
-  write("tokenizer.json", word_level(R"({"a": 1})"));
+  write("tokenizer.json", word_level(R"({"<start_of_text>": 0, "<end_of_text>": 1})"));
   EXPECT_EQ(find_tokenizer(config, {}, checkpoint)->vocab_size(), 2);
   EXPECT_NE(refusal_of([&] {
               find_tokenizer(config, kSmallVocabulary, checkpoint);
@@ -197,6 +197,30 @@ TEST_F(TokenizerFiles, TheVocabularyBesideTheCheckpointIsFound) {
             std::string::npos);
   config.text->vocab_size = 914;
   EXPECT_EQ(find_tokenizer(config, kSmallVocabulary, checkpoint)->vocab_size(), 914);
+}
+
+TEST_F(TokenizerFiles, EachKindOfTextTowerTakesItsOwnKindOfVocabulary) {
+  auto clip = tiny_config();
+  clip.text->vocab_size = 256000;
+  auto siglip = clip;
+  siglip.text->pool_last = true;
+  const auto sentencepiece = kReference / "vocabulary/gemma.model";
+  EXPECT_NE(refusal_of([&] {
+              find_tokenizer(clip, sentencepiece, "");
+            }).find("without start and end tokens; expected one with both"),
+            std::string::npos);
+  EXPECT_NE(refusal_of([&] {
+              find_tokenizer(siglip, kSmallVocabulary, "");
+            }).find("with start and end tokens; expected one without"),
+            std::string::npos);
+  const auto words = write("words.json", word_level(R"({"a": 0, "b": 1})"));
+  EXPECT_NE(refusal_of([&] { find_tokenizer(clip, words, ""); }), "accepted");
+  EXPECT_EQ(find_tokenizer(siglip, words, "")->vocab_size(), 2);
+  // Beside the weights lie both: each takes its own.
+  fs::copy_file(sentencepiece, folder_ / "spiece.model");
+  fs::copy_file(kReference / "vocabulary/tokenizer.json", folder_ / "tokenizer.json");
+  EXPECT_TRUE(find_tokenizer(clip, {}, folder_ / "model.pt")->framed());
+  EXPECT_FALSE(find_tokenizer(siglip, {}, folder_ / "model.pt")->framed());
 }
 
 TEST(HtmlEntities, AreUnescapedAsTheStandardSays) {

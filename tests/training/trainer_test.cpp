@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "clipself/base/error.h"
+#include "clipself/formats/fingerprint.h"
 #include "clipself/formats/torch_archive.h"
 #include "clipself/training/checkpoint.h"
 
@@ -160,7 +161,7 @@ TEST(Fingerprint, ChangesWithNamesShapesAndValues) {
   const auto of = [](const std::string& name, const at::Tensor& tensor) {
     formats::TensorDict tensors;
     tensors.insert(name, tensor);
-    return fingerprint(tensors);
+    return formats::fingerprint(tensors);
   };
   const auto tensor = at::arange(12, at::kFloat);
   const auto base = of("a", tensor);

@@ -7,6 +7,7 @@
 #include "clipself/visualization/clustering.h"
 #include "clipself/visualization/colours.h"
 #include "clipself/visualization/principal_components.h"
+#include "clipself/visualization/row_sample.h"
 
 namespace clipself::visualization {
 namespace {
@@ -21,6 +22,25 @@ at::Tensor bundles(const std::vector<std::int64_t>& sizes) {
     rows.push_back(axis + 0.1 * at::randn({sizes[i], 8}));
   }
   return at::cat(rows);
+}
+
+TEST(RowSample, IsAllRowsInOrderUpToTheLimitAndThenAUniformDraw) {
+  const auto rows = at::arange(60, at::kFloat).view({60, 1}).expand({-1, 3});
+  RowSample all(60, 1);
+  for (const auto& part : rows.split(7)) all.add(part);
+  EXPECT_TRUE(all.rows().equal(rows));
+  // Each of 60 rows is among 15 with probability 1/4.
+  at::Tensor drawn = at::zeros({60});
+  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+    RowSample some(15, seed);
+    for (const auto& part : rows.split(7)) some.add(part);
+    EXPECT_EQ(some.seen(), 60);
+    const auto found = some.rows().select(1, 0).to(at::kLong);
+    ASSERT_EQ(std::get<0>(at::_unique(found)).numel(), 15) << "no row twice";
+    drawn.index_add_(0, found, at::ones({15}));
+  }
+  EXPECT_LT((drawn / 2000 - 0.25).abs().max().item<double>(), 0.05);  // five deviations of 0.0097
+  EXPECT_THROW(RowSample(3, 0).rows(), Error);
 }
 
 TEST(Clustering, FindsSeparateBundlesTheLargestFirst) {
