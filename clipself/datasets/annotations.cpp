@@ -16,6 +16,23 @@ std::span<const Annotation> AnnotationIndex::annotations_of(std::size_t image) c
   return std::span(annotations_).subspan(first_[image], first_[image + 1] - first_[image]);
 }
 
+formats::Rle AnnotationIndex::mask_of(const ImageRecord& image, const Annotation& annotation) const {
+  const auto said = [&](const std::string& found, const std::string& expected) {
+    return Error({.doing = "making the mask of annotation " + std::to_string(annotation.id) + " of image " +
+                           std::to_string(image.id) + " in",
+                  .where = source,
+                  .found = found,
+                  .expected = expected});
+  };
+  if (annotation.segmentation == kNoSegmentation) throw said("no segmentation", "polygons or run lengths");
+  if (image.height < 1 || image.width < 1) throw said("an image without a size", "its width and height in pixels");
+  try {
+    return segmentations.mask(annotation.segmentation, image.height, image.width);
+  } catch (const formats::RleError& error) {
+    throw said(error.found(), error.expected());
+  }
+}
+
 int AnnotationIndex::label_of(std::int64_t category_id) const {
   const auto found = std::lower_bound(sorted_labels_.begin(), sorted_labels_.end(), category_id,
                                       [this](std::size_t i, std::int64_t id) { return categories[i].id < id; });

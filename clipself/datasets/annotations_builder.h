@@ -18,6 +18,7 @@ class AnnotationIndexBuilder {
   void add_image(ImageRecord image);
   void add_category(Category category);
   void add_annotation(std::int64_t image_id, const Annotation& annotation);
+  SegmentationStore& segmentations() { return index_.segmentations; }
   /// The PNG of an image that may come later.
   void set_segmentation_file(std::int64_t image_id, std::string name);
   /// Groups the annotations by image. Throws Error, naming `source`, when there are no images or when an annotation's

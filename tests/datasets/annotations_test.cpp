@@ -65,6 +65,79 @@ TEST(ReadCoco, TakesKeysInAnyOrderAndSkipsWhatItDoesNotKnow) {
   EXPECT_EQ(index.annotation_count(), 3U);
 }
 
+TEST(ReadCoco, KeepsSegmentationsWhenAsked) {
+  const TemporaryFolder folder;
+  const auto path = folder.write("masks.json", R"({
+    "images": [{"id": 1, "file_name": "a.jpg", "width": 4, "height": 3}],
+    "annotations": [
+      {"image_id": 1, "id": 1, "segmentation": [[0.1, 0.25, 1e-3, 2, -0.0, 239.97000000000003], [1, 1, 3, 1, 3, 2, 1, 2]]},
+      {"image_id": 1, "id": 2, "segmentation": {"counts": [1, 2, 9], "size": [3, 4]}, "ignore": 1},
+      {"image_id": 1, "id": 3, "segmentation": {"size": [3, 4], "counts": "1232O"}},
+      {"image_id": 1, "id": 4, "segmentation": []}, {"image_id": 1, "id": 5, "segmentation": null},
+      {"image_id": 1, "id": 6, "segmentation": [[1, 1, 2, 1]]},
+      {"image_id": 1, "id": 7, "segmentation": {"size": [4, 3], "counts": [12]}}]})");
+  const auto index = read_coco(path, {.segmentations = true});
+  const auto list = index.annotations_of(0);
+  ASSERT_EQ(list.size(), 7U);
+  const auto polygons = index.segmentations.polygons(list[0].segmentation);
+  ASSERT_EQ(polygons.size(), 2U);
+  EXPECT_EQ(polygons[0], (Polygon{0.1, 0.25, 1e-3, 2, -0.0, 239.97000000000003})) << "to the bit";
+  EXPECT_TRUE(std::signbit(polygons[0][4]));
+  EXPECT_EQ(polygons[1], (Polygon{1, 1, 3, 1, 3, 2, 1, 2}));
+  EXPECT_TRUE(list[1].ignore);
+  EXPECT_FALSE(list[0].ignore);
+  EXPECT_EQ(index.mask_of(index.images[0], list[1]).counts, (std::vector<std::uint32_t>{1, 2, 9}));
+  EXPECT_EQ(index.mask_of(index.images[0], list[2]).counts, (std::vector<std::uint32_t>{1, 2, 3, 4, 2}));
+  EXPECT_EQ(list[3].segmentation, kNoSegmentation);
+  EXPECT_EQ(list[4].segmentation, kNoSegmentation);
+  expect_contains(error_of([&] { index.mask_of(index.images[0], list[3]); }), "annotation 4 of image 1");
+  EXPECT_EQ(index.mask_of(index.images[0], list[5]).counts, (std::vector<std::uint32_t>{4, 1, 2, 1, 4})) << "a box";
+  expect_contains(error_of([&] { index.mask_of(index.images[0], list[6]); }), "[4, 3]");
+  EXPECT_EQ(read_coco(path).annotations_of(0)[0].segmentation, kNoSegmentation) << "not asked for";
+  EXPECT_EQ(read_coco(path).segmentations.bytes(), 0U);
+}
+
+TEST(ReadCoco, SaysWhatIsWrongWithASegmentation) {
+  const TemporaryFolder folder;
+  const auto refused = [&](const std::string& segmentation, const std::string& found) {
+    const auto path = folder.write("bad.json", R"({"images": [{"id": 1, "file_name": "a"}], "annotations": [
+      {"image_id": 1}, {"image_id": 1, "segmentation": )" +
+                                                   segmentation + "}]}");
+    const auto message = error_of([&] { read_coco(path, {.segmentations = true}); });
+    expect_contains(message, found);
+    expect_contains(message, "annotations[1].segmentation");
+    expect_contains(message, "bad.json");
+  };
+  refused("3", "a number");
+  refused("[3]", "a number");
+  refused("[[1, 2, 3]]", "a polygon of 3 numbers");
+  refused("[[1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]", "a box and then a polygon");
+  refused("[[1, 2, 3, 4, 5, \"a\"]]", "a string");
+  refused("[[1, 2, 3, 4, 5, 1e300]]", "a coordinate in pixels");
+  refused("{}", "a size of 0 numbers");
+  refused(R"({"size": [3, 4]})", "without counts");
+  refused(R"({"size": [3, 4], "counts": [1, 2]})", "9 pixels less");
+  refused(R"({"size": [3, 4], "counts": "zz"})", "code 122");
+  refused(R"({"size": [0, 4], "counts": [0]})", "size [0, 4]");
+}
+
+TEST(ReadCoco, KeepsWhatLvisSaysWhenAsked) {
+  const TemporaryFolder folder;
+  const auto path = folder.write("lvis.json", R"({
+    "images": [{"id": 1, "coco_url": "x/a/b.jpg", "neg_category_ids": [3, 5], "not_exhaustive_category_ids": [4]}],
+    "categories": [{"id": 3, "name": "x", "frequency": "r", "image_count": 7}, {"id": 4, "name": "y"}]})");
+  const auto index = read_coco(path, {.federated = true});
+  EXPECT_EQ(index.images[0].negative_categories, (std::vector<std::int64_t>{3, 5}));
+  EXPECT_EQ(index.images[0].not_exhaustive_categories, (std::vector<std::int64_t>{4}));
+  EXPECT_EQ(index.categories[0].frequency, 'r');
+  EXPECT_EQ(index.categories[0].image_count, 7);
+  EXPECT_EQ(index.categories[1].frequency, '\0');
+  EXPECT_TRUE(read_coco(path).images[0].negative_categories.empty());
+  const auto bad = folder.write("bad.json", R"({"images": [{"id": 1, "file_name": "a"}],
+    "categories": [{"id": 1, "frequency": "x"}]})");
+  expect_contains(error_of([&] { read_coco(bad, {.federated = true}); }), "categories[0].frequency");
+}
+
 TEST(ReadCoco, AnImageListNeedsNoAnnotations) {
   const TemporaryFolder folder;
   const auto index = read_coco(folder.write("list.json", R"({"images": [{"id": 1, "file_name": "a.jpg"}]})"));
