@@ -65,7 +65,8 @@ struct DetectionOptions {
   bool apply_exif_orientation = true;    ///< OpenCV, which the original reads images by, does
 };
 
-/// Width and height of a picture fitted, keeping its ratio, into a square of int(image_size * ratio).
+/// Width and height of a picture fitted, keeping its ratio, into a square of int(image_size * ratio), at least 1 and at
+/// most 2^20.
 std::array<int, 2> augmented_size(int width, int height, int image_size, double ratio);
 /// Draws the decisions for a picture of that size.
 Augmentation draw_augmentation(int width, int height, const DetectionOptions& options, Rng& rng);

@@ -122,7 +122,8 @@ DetectionObjects detection_objects(const AnnotationIndex& index, std::size_t ima
 }
 
 std::array<int, 2> augmented_size(int width, int height, int image_size, double ratio) {
-  const int square = std::max(static_cast<int>(image_size * ratio), 1);
+  constexpr double kLargest = 1 << 20;
+  const int square = static_cast<int>(std::clamp(image_size * ratio, 1.0, kLargest));
   return ops::rescale_size(width, height, square, square);
 }
 
