@@ -15,6 +15,7 @@ void add_embed_text(CLI::App& app);
 void add_info(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_prepare(CLI::App& app);
 
 /// Thrown by a command that has done its work and said so, to end with another exit code than 0.
 struct ExitCode {

@@ -64,13 +64,22 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
       known.push_back(command->get_name());
     return "no command or flag '" + strays.front() + "'" + suggestion(strays.front(), known, "'clipself --help'");
   }
-  for (const auto* option : commands[0]->get_options())
+  const CLI::App* command = commands[0];
+  std::string name = command->get_name();
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands()[0];
+    name += " " + command->get_name();
+  }
+  for (const auto* nested : command->get_subcommands([](const CLI::App*) { return true; }))
+    known.push_back(nested->get_name());
+  for (const auto* option : command->get_options())
     for (const auto& name : option->get_lnames()) known.push_back("--" + name);
   // A flag is behind the values that nobody took, or before them; it is what was mistaken.
   auto stray = std::find_if(strays.begin(), strays.end(), [](const auto& text) { return text.starts_with("-"); });
+  // Of a command of commands it is the command that is mistaken.
+  if (!known.empty() && !known.front().starts_with("-") && !strays.front().starts_with("-")) stray = strays.begin();
   if (stray == strays.end()) stray = strays.begin();
   const std::string word = stray->substr(0, stray->find('='));
-  const std::string name = commands[0]->get_name();
   return fmt::format("{} '{}' is not known to 'clipself {}'", word.starts_with("-") ? "the flag" : "the argument", word,
                      name) +
          suggestion(word, known, "'clipself " + name + " --help'");
@@ -94,6 +103,7 @@ int main(int argc, char** argv) {
   cli::add_embed_text(app);
   cli::add_info(app);
   cli::add_convert(app);
+  cli::add_prepare(app);
   cli::add_bench(app);
   try {
     auto arguments = cli::expand_config(app, {argv + 1, argv + argc});

@@ -28,6 +28,12 @@ void verify_main_run(Case& c);
 // Data (verify_preprocess.cpp, verify_datasets.cpp).
 void verify_preprocess(Case& c);
 void verify_datasets(Case& c);
+// A detector's data (verify_detection_data.cpp).
+void verify_detection_resize(Case& c);
+void verify_detection_dataset(Case& c);
+void verify_detection_test_pipeline(Case& c);
+void verify_detection_pipeline_boxes(Case& c);
+void verify_detection_pipeline_masks(Case& c);
 // verify_evaluation.cpp
 void verify_evaluation(Case& c);
 // Masks and average precision (verify_detection_eval.cpp).

@@ -26,7 +26,7 @@ target_precompile_headers(clipself_pch PRIVATE ${CMAKE_SOURCE_DIR}/clipself/base
 clipself_layer(formats USES base LINKS clipself_torch ZLIB::ZLIB JPEG::JPEG PNG::PNG simdjson::simdjson)
 clipself_layer(ops USES base formats LINKS clipself_torch)
 clipself_layer(models USES base formats ops LINKS clipself_torch ZLIB::ZLIB ICU::uc ${SENTENCEPIECE_LIBRARY})
-clipself_layer(datasets USES base formats ops models LINKS clipself_torch simdjson::simdjson)
+clipself_layer(datasets USES base formats ops models LINKS clipself_torch simdjson::simdjson pugixml::pugixml)
 clipself_layer(training USES base formats ops models datasets LINKS clipself_torch)
 clipself_layer(distillation USES base formats ops models datasets training LINKS clipself_torch)
 clipself_layer(evaluation USES base formats ops models datasets training distillation LINKS clipself_torch)

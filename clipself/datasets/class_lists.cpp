@@ -26,7 +26,12 @@ const std::map<std::string, const char*, std::less<>>& class_list_table() {
       {"coco", kCocoNames},
       {"coco_panoptic", kCocoPanopticNames},
       {"lvis", kLvisNames},
+      {"lvis_rare", kLvisRareNames},
+      {"lvis_seen", kLvisSeenNames},
       {"objects365", kObjects365Names},
+      {"ov_coco", kOvCocoNames},
+      {"ov_coco_base", kOvCocoBaseNames},
+      {"ov_coco_novel", kOvCocoNovelNames},
       {"pascal_context_59", kPascalContext59Names},
       {"voc", kVocNames},
   };

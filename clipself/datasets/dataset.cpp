@@ -115,6 +115,16 @@ Batch collate(std::vector<Sample> samples) {
   return batch;
 }
 
+std::string fingerprint_of(const AnnotationIndex& index, std::span<const std::size_t> images) {
+  std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
+  const auto add = [&hash](const std::string& text) {
+    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
+  };
+  for (const std::size_t position : images)
+    add(fmt::format("{}:{}\n", index.images[position].file_name, index.annotations_of(position).size()));
+  return fmt::format("{} images, {:016x}", images.size(), hash);
+}
+
 Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size,
                    int crop_size, bool labelled, bool crops_of_labelled) {
   Sample sample;
@@ -161,13 +171,7 @@ DistillDataset::DistillDataset(AnnotationIndex index, std::filesystem::path imag
 }
 
 std::string DistillDataset::fingerprint() const {
-  std::uint64_t hash = 0xcbf29ce484222325ULL;  // FNV-1a
-  const auto add = [&hash](const std::string& text) {
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
-  };
-  for (const std::size_t position : chosen_)
-    add(fmt::format("{}:{}\n", index_.images[position].file_name, index_.annotations_of(position).size()));
-  return fmt::format("{} images, {:016x}", chosen_.size(), hash);
+  return fingerprint_of(index_, chosen_);
 }
 
 std::int64_t DistillDataset::size() const {

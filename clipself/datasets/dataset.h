@@ -4,6 +4,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,10 @@ class Dataset {
   virtual int group(std::int64_t /*index*/) const { return 0; }
 };
 
+/// Tells a choice of an index's images, in this order and with this many annotations, from another: "4800 images,
+/// 0123456789abcdef".
+std::string fingerprint_of(const AnnotationIndex& index, std::span<const std::size_t> images);
+
 /// kLabelled: boxes with their category's label (RegionCLIP); images without annotations are left out.
 enum class RegionKind { kGrid, kProposals, kLabelled };
 
@@ -80,8 +85,7 @@ class DistillDataset : public Dataset {
   std::int64_t size() const override;
   Sample get(std::int64_t index, Rng& rng) const override;
   const AnnotationIndex& index() const { return index_; }
-  /// Tells this set of images, in this order and with this many annotations, from another: "4800 images,
-  /// 0123456789abcdef".
+  /// fingerprint_of its images.
   std::string fingerprint() const;
 
  private:

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <set>
@@ -26,9 +27,10 @@ std::string class_list_refusal(const std::string& name) {
 }
 
 TEST(ClassLists, HaveTheirDataSetsNumbersOfDifferentNames) {
-  const std::pair<const char*, std::size_t> sizes[] = {{"ade20k", 150}, {"coco", 80},        {"coco_panoptic", 133},
-                                                       {"lvis", 1203},  {"objects365", 365}, {"pascal_context_59", 59},
-                                                       {"voc", 20}};
+  const std::pair<const char*, std::size_t> sizes[] = {
+      {"ade20k", 150},      {"coco", 80},          {"coco_panoptic", 133},    {"lvis", 1203},
+      {"lvis_rare", 337},   {"lvis_seen", 866},    {"objects365", 365},       {"ov_coco", 65},
+      {"ov_coco_base", 48}, {"ov_coco_novel", 17}, {"pascal_context_59", 59}, {"voc", 20}};
   EXPECT_EQ(known_class_lists().size(), std::size(sizes));
   for (const auto& [name, size] : sizes) {
     const auto names = class_list(name, "--names");
@@ -49,6 +51,26 @@ TEST(ClassLists, AreInTheOrderOfTheCategoryIds) {
   EXPECT_EQ(at("ade20k", 0), "wall");
   EXPECT_EQ(at("ade20k", 149), "flag");
   EXPECT_EQ(at("pascal_context_59", 58), "wood");
+}
+
+TEST(ClassLists, OfOpenVocabularyDetectionDivideTheirWholes) {
+  const auto parts = [](const char* whole, const char* first, const char* second) {
+    const auto a = class_list(first, "--names"), b = class_list(second, "--names");
+    const std::set<std::string> in_a(a.begin(), a.end());
+    Names seen, unseen;  // the whole's names in its own order
+    for (const auto& name : class_list(whole, "--names")) (in_a.contains(name) ? seen : unseen).push_back(name);
+    EXPECT_EQ(seen, a);
+    EXPECT_EQ(unseen, b);
+  };
+  parts("ov_coco", "ov_coco_base", "ov_coco_novel");
+  parts("lvis", "lvis_seen", "lvis_rare");
+  const auto coco = class_list("coco", "--names"), ov_coco = class_list("ov_coco", "--names");
+  auto place = coco.begin();
+  for (const auto& name : ov_coco) {
+    place = std::find(place, coco.end(), name);
+    ASSERT_NE(place, coco.end()) << name;
+  }
+  EXPECT_EQ(class_list("ov_coco_novel", "--names").front(), "airplane");
 }
 
 TEST(ClassLists, AreReadFromLinesArraysAndCategories) {
