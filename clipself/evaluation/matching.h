@@ -42,9 +42,9 @@ using AreaRange = std::array<double, 2>;  ///< both ends belong to it
 
 struct MatchOptions {
   MatchRule rule = MatchRule::kBestFree;
-  std::vector<double> iou_thresholds;   ///< at most 32, rising
-  std::vector<AreaRange> area_ranges;   ///< true regions outside are ignored, found ones may be
-  std::vector<std::int64_t> max_found;  ///< best found regions of an image and category that count; rising
+  std::vector<double> iou_thresholds{};   ///< at most 32, rising
+  std::vector<AreaRange> area_ranges{};   ///< true regions outside are ignored, found ones may be
+  std::vector<std::int64_t> max_found{};  ///< best found regions of an image and category that count; rising
   int threads = 1;
 };
 
