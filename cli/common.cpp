@@ -117,6 +117,8 @@ std::shared_ptr<models::ClipModel> ModelFlags::load(bool with_text) const {
   const auto target = parse_device(device);
   parse_precision(precision);
   if (threads > 0) at::set_num_threads(threads);
+  if (pretrained.empty())
+    throw Error({.doing = "--pretrained", .found = "no weights", .expected = "a file, or 'none' for random ones"});
   if (pretrained != "none") require_file(pretrained, "--pretrained");
   // A name does not tell all: weights of one architecture are published with more than one preprocessing.
   if (pretrained != "none" && fs::path(model).extension() != ".json")

@@ -84,6 +84,7 @@ void add_eval(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::IsMember({"regions", "classification", "retrieval", "coco-ap", "lvis-ap", "voc-ap"}));
   command->model.add_to(*sub);
+  sub->get_option("--pretrained")->required(false);  // average precision needs no model
   command->data.add_to(*sub, false);
   command->images.add_to(*sub);
   command->detections.add_to(*sub);
