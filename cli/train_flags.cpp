@@ -4,7 +4,6 @@
 namespace clipself::cli {
 
 void TrainFlags::add_to(CLI::App& app) {
-  const auto positive = CLI::Range(1, 1 << 30);
   const auto part = CLI::Range(0.0, 1.0);
   model.add_to(app);
   app.add_option("--data-root", data_root, "Put in front of every relative data path");
@@ -33,19 +32,6 @@ void TrainFlags::add_to(CLI::App& app) {
       ->check(part);
   app.add_flag("--exif-orientation", exif_orientation,
                "Turn photos as their EXIF tag says (the Python original does not)");
-  app.add_option("--max-unreadable", max_unreadable,
-                 "Stop when more than this part of the images (and more than 10, unless 0) cannot be read")
-      ->capture_default_str()
-      ->check(part);
-  app.add_option("--batch-size", batch_size, "Images a batch")->capture_default_str()->check(positive);
-  app.add_option("--accum-freq", accum_freq, "Batches a step")->capture_default_str()->check(positive);
-  app.add_option("--epochs", epochs, "Passes over the images")->capture_default_str()->check(positive);
-  app.add_option("--lr", lr, "Highest learning rate")->capture_default_str()->check(above_zero());
-  app.add_option("--wd", wd, "Weight decay of matrices")->capture_default_str()->check(not_negative());
-  app.add_option("--beta1", beta1, "AdamW beta 1")->capture_default_str()->check(part_below_one());
-  app.add_option("--beta2", beta2, "AdamW beta 2")->capture_default_str()->check(part_below_one());
-  app.add_option("--eps", eps, "AdamW epsilon")->capture_default_str()->check(above_zero());
-  app.add_option("--warmup", warmup, "Steps of linear warm-up")->capture_default_str()->check(not_negative());
   app.add_option("--lr-scheduler", lr_scheduler, "cosine, const or const-cooldown")
       ->capture_default_str()
       ->check(CLI::IsMember({"cosine", "const", "const-cooldown"}));
@@ -58,9 +44,6 @@ void TrainFlags::add_to(CLI::App& app) {
   app.add_option("--lr-cooldown-end", lr_cooldown_end, "const-cooldown: the last rate")
       ->capture_default_str()
       ->check(not_negative());
-  app.add_option("--grad-clip-norm", grad_clip_norm, "Largest joint norm of the gradients (0: no limit)")
-      ->capture_default_str()
-      ->check(not_negative());
   app.add_option("--lock-image-unlocked-groups", unlocked_groups,
                  "Train this many of the last blocks (0: none; the Python original takes 0 as all)")
       ->capture_default_str()
@@ -71,23 +54,7 @@ void TrainFlags::add_to(CLI::App& app) {
       ->capture_default_str()
       ->check(part);
   validation.add_to(app, false);
-  app.add_option("--zeroshot-frequency", zeroshot_frequency,
-                 "Evaluate every so many epochs, and before the first (0: never)")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1 << 30));
-  app.add_option("--save-frequency", save_frequency, "Save epoch_N.pt every so many epochs; the last is always saved")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1 << 30));
-  app.add_option("--save-every-n-steps", save_every_steps,
-                 "Also save step_N.pt every so many steps, in place of the one before (0: never)")
-      ->capture_default_str()
-      ->check(not_negative());
-  app.add_option("--log-every-n-steps", log_every, "A log line every so many steps")
-      ->capture_default_str()
-      ->check(positive);
-  app.add_option("--logs", logs, "Folder of all experiments")->capture_default_str();
-  app.add_option("--name", name, "Name of this experiment, a folder below --logs (default: from date and settings)");
-  app.add_option("--resume", resume, "Go on from this checkpoint, or 'latest' for the experiment's newest");
+  run.add_to(app, "--zeroshot-frequency", "Evaluate every so many epochs, and before the first (0: never)");
 }
 
 }  // namespace clipself::cli

@@ -22,7 +22,7 @@ std::string lines_before(const std::filesystem::path& file, std::int64_t step, s
   while (std::getline(in, line)) {
     const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number_integer()) continue;
-    const bool evaluation = entry.contains("zero_shot");
+    const bool evaluation = !entry.contains("loss");
     const auto at = entry["step"].get<std::int64_t>();
     if (evaluation ? at > step : at >= step) continue;
     kept += line + "\n";
@@ -87,12 +87,12 @@ void TrainMeter::step(const training::StepReport& report) {
               fmt::format("loss {:.4f}  lr {:.1e}  {:.2f} images/s", smooth_loss_, report.lr, images_per_second));
 }
 
-void TrainMeter::evaluation(std::int64_t epochs_done, std::int64_t steps_done,
+void TrainMeter::evaluation(const std::string& name, std::int64_t epochs_done, std::int64_t steps_done,
                             const std::map<std::string, double>& metrics) {
-  nlohmann::ordered_json entry = {{"step", steps_done}, {"epoch", epochs_done}, {"zero_shot", metrics}};
+  nlohmann::ordered_json entry = {{"step", steps_done}, {"epoch", epochs_done}, {name, metrics}};
   write(entry.dump());
   evaluated_.insert(steps_done);
-  for (const auto& [name, value] : metrics) tensorboard_.scalar("zero_shot/" + name, value, steps_done);
+  for (const auto& [key, value] : metrics) tensorboard_.scalar(fmt::format("{}/{}", name, key), value, steps_done);
 }
 
 }  // namespace clipself::cli

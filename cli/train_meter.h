@@ -25,7 +25,9 @@ class TrainMeter {
   void step(const training::StepReport& report);
   /// Whether the metrics file tells of an evaluation after so many steps.
   bool evaluated(std::int64_t steps_done) const { return evaluated_.contains(steps_done); }
-  void evaluation(std::int64_t epochs_done, std::int64_t steps_done, const std::map<std::string, double>& metrics);
+  /// `name`: of its figures, beside "step" and "epoch".
+  void evaluation(const std::string& name, std::int64_t epochs_done, std::int64_t steps_done,
+                  const std::map<std::string, double>& metrics);
   /// Takes the progress bar off the terminal until the next step.
   void clear() { bar_.clear(); }
 

@@ -1,16 +1,9 @@
 #include "cli/train_run.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
-#include <ctime>
-#include <nlohmann/json.hpp>
-#include <set>
 
-#include "cli/commands.h"
-#include "cli/train_meter.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
@@ -21,7 +14,8 @@
 namespace clipself::cli {
 namespace fs = std::filesystem;
 
-TrainRun::TrainRun(TrainFlags flags, Settings settings) : flags_(std::move(flags)), settings_(std::move(settings)) {
+TrainRun::TrainRun(TrainFlags flags, Settings settings)
+    : flags_(std::move(flags)), settings_(std::move(settings)), shell_(flags_.run, "train") {
   flags_.train_data = under(flags_.data_root, flags_.train_data);
   flags_.train_image_root = under(flags_.data_root, flags_.train_image_root);
   flags_.method.noun_embeddings = under(flags_.data_root, flags_.method.noun_embeddings);
@@ -31,17 +25,17 @@ TrainRun::TrainRun(TrainFlags flags, Settings settings) : flags_(std::move(flags
     if (name == "method") value = flags_.method.method;
     if (name == "dataset-type") value = flags_.method.dataset_type;
   }
-  if (!flags_.resume.empty() && flags_.resume != "latest") {
-    require_file(flags_.resume, "--resume");
-    resumed_ = training::read_checkpoint(flags_.resume);
-    if (flags_.name.empty()) flags_.name = resumed_->name;
-  }
   open_data();
   build_model();
-  open_folder();
+  shell_.open(job(), settings_,
+              fmt::format("model_{}-lr_{}-b_{}-p_{}", fs::path(flags_.model.model).stem().string(), flags_.run.lr,
+                          flags_.run.batch_size, flags_.model.precision));
 }
 
-TrainRun::~TrainRun() = default;
+void TrainRun::run() {
+  print_plan();
+  shell_.run();
+}
 
 void TrainRun::check_flags() {
   const auto config = models::model_config(flags_.model.model);
@@ -62,25 +56,13 @@ void TrainRun::check_flags() {
                                       {"--val-segm-root", unused.segmentation_root}})
       if (!value.empty()) spdlog::warn("{} is for evaluation: without --val-data it is not used", name);
   }
-  // Ranges let "nan" through, and one such number would spoil every weight.
-  const std::pair<const char*, double> numbers[] = {{"--lr", flags_.lr},
-                                                    {"--wd", flags_.wd},
-                                                    {"--beta1", flags_.beta1},
-                                                    {"--beta2", flags_.beta2},
-                                                    {"--eps", flags_.eps},
-                                                    {"--alpha", flags_.alpha},
-                                                    {"--grad-clip-norm", flags_.grad_clip_norm},
-                                                    {"--crop-scale", flags_.crop_scale},
-                                                    {"--min-size", flags_.min_size},
-                                                    {"--max-size", flags_.max_size},
-                                                    {"--train-ratio", flags_.train_ratio},
-                                                    {"--max-unreadable", flags_.max_unreadable},
-                                                    {"--lr-cooldown-power", flags_.lr_cooldown_power},
-                                                    {"--lr-cooldown-end", flags_.lr_cooldown_end}};
-  for (const auto& [name, value] : numbers) {
-    if (!std::isfinite(value))
-      throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
-  }
+  require_finite({{"--alpha", flags_.alpha},
+                  {"--crop-scale", flags_.crop_scale},
+                  {"--min-size", flags_.min_size},
+                  {"--max-size", flags_.max_size},
+                  {"--train-ratio", flags_.train_ratio},
+                  {"--lr-cooldown-power", flags_.lr_cooldown_power},
+                  {"--lr-cooldown-end", flags_.lr_cooldown_end}});
   if (flags_.min_size > flags_.max_size) {
     throw Error({.doing = "--min-size",
                  .where = fmt::format("{}", flags_.min_size),
@@ -88,15 +70,11 @@ void TrainRun::check_flags() {
                  .expected = "less"});
   }
   if (flags_.lr_scheduler == "const-cooldown" &&
-      (flags_.epochs_cooldown < 1 || flags_.epochs_cooldown > flags_.epochs)) {
+      (flags_.epochs_cooldown < 1 || flags_.epochs_cooldown > flags_.run.epochs)) {
     throw Error({.doing = "--epochs-cooldown",
                  .where = std::to_string(flags_.epochs_cooldown),
                  .found = "no part of the run",
                  .expected = "1 to --epochs with --lr-scheduler const-cooldown"});
-  }
-  if (flags_.resume == "latest" && flags_.name.empty()) {
-    throw Error(
-        {.doing = "--resume latest", .found = "no --name", .expected = "the name of the experiment to go on with"});
   }
 }
 
@@ -142,10 +120,10 @@ void TrainRun::open_data() {
   dataset_ = std::make_shared<datasets::DistillDataset>(std::move(index),
                                                         folder ? flags_.train_data : flags_.train_image_root, options);
   datasets::LoaderOptions loading;
-  loading.batch_size = flags_.batch_size;
+  loading.batch_size = flags_.run.batch_size;
   loading.workers = flags_.validation.workers;
   loading.seed = flags_.model.seed;
-  loading.max_unreadable = flags_.max_unreadable;
+  loading.max_unreadable = flags_.run.max_unreadable;
   loader_ = std::make_unique<datasets::Loader>(dataset_, loading);
 }
 
@@ -181,107 +159,15 @@ void TrainRun::build_model() {
   }
   for (const auto& [name, tensor] : parameters) start_.insert(name, tensor.detach().clone());
   objective_ = flags_.method.objective(student_, frozen_, nouns_, flags_.validation.extract_type);
-  optimizer_ = std::make_unique<training::AdamW>(
-      parameters, training::AdamWOptions{
-                      .beta1 = flags_.beta1, .beta2 = flags_.beta2, .eps = flags_.eps, .weight_decay = flags_.wd});
+  optimizer_ = std::make_unique<training::AdamW>(parameters, flags_.run.optimizer_options());
   training::Schedule schedule{.kind = training::schedule_kind(flags_.lr_scheduler),
-                              .base_lr = flags_.lr,
-                              .warmup_steps = flags_.warmup,
+                              .base_lr = flags_.run.lr,
+                              .warmup_steps = flags_.run.warmup,
                               .cooldown_power = flags_.lr_cooldown_power,
                               .cooldown_end_lr = flags_.lr_cooldown_end};
-  schedule.cooldown_steps = loader_->batches_per_epoch() / flags_.accum_freq * flags_.epochs_cooldown;
-  training::TrainerOptions options{.epochs = flags_.epochs, .accum_freq = flags_.accum_freq, .seed = flags_.model.seed};
-  if (flags_.grad_clip_norm > 0) options.grad_clip_norm = flags_.grad_clip_norm;
-  trainer_ = std::make_unique<training::Trainer>(*objective_, *loader_, *optimizer_, schedule, options);
-}
-
-void TrainRun::open_folder() {
-  if (flags_.name.empty()) {
-    const auto now = fmt::localtime(std::time(nullptr));
-    flags_.name =
-        fmt::format("{:%Y_%m_%d-%H_%M_%S}-model_{}-lr_{}-b_{}-p_{}", now, fs::path(flags_.model.model).stem().string(),
-                    flags_.lr, flags_.batch_size, flags_.model.precision);
-  }
-  // A name may come from a checkpoint: it must not lead anywhere else.
-  const fs::path name(flags_.name);
-  if (name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end()) {
-    throw Error({.doing = "--name", .where = flags_.name, .found = "a path out of --logs", .expected = "a plain name"});
-  }
-  folder_ = fs::path(flags_.logs) / name;
-  checkpoints_ = folder_ / "checkpoints";
-  if (flags_.resume == "latest") resumed_ = training::read_checkpoint(training::latest_checkpoint(checkpoints_));
-  // A folder without checkpoints is of a run that failed at its start: nothing is lost by taking it.
-  if (!(resumed_ && resumed_->name == flags_.name) && training::has_checkpoint(checkpoints_)) {
-    throw Error({.doing = "--name",
-                 .where = flags_.name,
-                 .found = "an experiment of that name in " + flags_.logs,
-                 .expected = "a new name",
-                 .hint = "--resume latest goes on with it"});
-  }
-  if (resumed_) resume_from(*resumed_);
-  require_writable_folder(checkpoints_);
-  remove_stale_temporaries(checkpoints_);
-  add_log_file(folder_ / "out.log");
-  write_text(folder_ / "settings.json", settings_json(settings_) + "\n");
-  tensorboard_ = std::make_unique<formats::TensorBoardWriter>(folder_ / "tensorboard");
-  meter_ = std::make_unique<TrainMeter>(folder_ / "metrics.jsonl", *tensorboard_, trainer_->total_steps(),
-                                        trainer_->position().step, flags_.log_every);
-}
-
-void TrainRun::resume_from(const training::Checkpoint& checkpoint) {
-  if (checkpoint.start_fingerprint != formats::fingerprint(start_)) {
-    throw Error({.doing = "--resume",
-                 .where = checkpoint.name,
-                 .found = "a run that began from other weights or trained other layers",
-                 .expected = "the same --model, --pretrained, --seed and --lock-image-unlocked-groups"});
-  }
-  if (checkpoint.data_fingerprint != dataset_->fingerprint()) {
-    throw Error({.doing = "--resume",
-                 .where = checkpoint.name,
-                 .found = "a run on other images (" + checkpoint.data_fingerprint + ")",
-                 .expected = "the same images in the same order (here " + dataset_->fingerprint() + ")"});
-  }
-  const auto before = nlohmann::json::parse(checkpoint.settings, nullptr, /*allow_exceptions=*/false);
-  const auto same = [](const std::string& a, const std::string& b) {
-    const auto x = nlohmann::json::parse(a, nullptr, false), y = nlohmann::json::parse(b, nullptr, false);
-    return a == b || (x.is_number() && y.is_number() && x.get<double>() == y.get<double>());  // "1e-5", "1e-05"
-  };
-  for (const auto& [name, value] : settings_) {
-    static const std::set<std::string> kFree = {"logs",
-                                                "name",
-                                                "resume",
-                                                "workers",
-                                                "threads",
-                                                "log-every-n-steps",
-                                                "save-frequency",
-                                                "save-every-n-steps",
-                                                "zeroshot-frequency",
-                                                "device"};
-    if (kFree.contains(name) || !before.is_object() || !before.contains(name) || !before[name].is_string()) continue;
-    const auto was = before[name].get<std::string>();
-    if (same(was, value)) continue;
-    if (name == "batch-size" || name == "accum-freq" || name == "method" || name == "dataset-type") {
-      throw Error({.doing = "--" + name,
-                   .where = value,
-                   .found = "a run that began with " + was,
-                   .expected = "the same: its batches and its optimizer are of that run"});
-    }
-    spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name, was, value);
-  }
-  const at::NoGradGuard no_grad;
-  for (auto& [name, parameter] : student_->trainable()) {
-    const auto* saved = checkpoint.parameters.find(name);
-    if (saved == nullptr || saved->sizes() != parameter.sizes()) {
-      throw Error({.doing = "--resume", .where = name, .found = "no such parameter in the checkpoint"});
-    }
-    parameter.copy_(*saved);
-  }
-  optimizer_->load_state_dict(checkpoint.optimizer);
-  trainer_->resume(checkpoint.position);
-  // The file it goes on from is replaced by the next of its kind.
-  const auto last = checkpoints_ / fmt::format("step_{}.pt", checkpoint.position.step);
-  std::error_code ignored;
-  if (fs::exists(last, ignored)) last_step_file_ = last;
+  schedule.cooldown_steps = loader_->batches_per_epoch() / flags_.run.accum_freq * flags_.epochs_cooldown;
+  trainer_ = std::make_unique<training::Trainer>(*objective_, *loader_, *optimizer_, schedule,
+                                                 flags_.run.trainer_options(flags_.model.seed));
 }
 
 double TrainRun::estimated_memory() const {
@@ -296,7 +182,7 @@ double TrainRun::estimated_memory() const {
   // trained blocks.
   const auto tokens_of = [&](int image_size) {
     const double side = static_cast<double>(image_size) / vision.patch_size;
-    return (side * side + 1) * flags_.batch_size;
+    return (side * side + 1) * flags_.run.batch_size;
   };
   const bool retains = flags_.method.retain_weight > 0;  // a second pass, of whole images at the native size
   const double tokens = tokens_of(flags_.validation.image_size) + (retains ? tokens_of(vision.image_size) : 0.0);
@@ -319,54 +205,13 @@ void TrainRun::print_plan() const {
                std::min(flags_.unlocked_groups, student_->config().vision.layers), student_->config().vision.layers);
   spdlog::info("method {}: {}", flags_.method.method, flags_.method.chosen().summary);
   spdlog::info("{}, {} an epoch of {}, {} in all, on {}", counted(dataset_->size(), "image"),
-               counted(trainer_->steps_per_epoch(), "step"), counted(flags_.batch_size * flags_.accum_freq, "image"),
+               counted(trainer_->steps_per_epoch(), "step"),
+               counted(flags_.run.batch_size * flags_.run.accum_freq, "image"),
                counted(trainer_->total_steps(), "step"), student_->logit_scale().device().str());
   spdlog::info("memory about {} (estimate)", format_bytes(estimated_memory()));
-  if (flags_.warmup >= trainer_->total_steps())
+  if (flags_.run.warmup >= trainer_->total_steps())
     spdlog::warn("--warmup {} is not over within the {} steps of this run: the learning rate stays below --lr",
-                 flags_.warmup, trainer_->total_steps());
-  spdlog::info("experiment in {}", folder_.string());
-}
-
-void TrainRun::run() {
-  print_plan();
-  try {
-    if (resumed_) {
-      const auto& at = trainer_->position();
-      spdlog::info("resumed at step {} (epoch {}, batch {})", at.step, at.epoch, at.batch);
-    }
-    // Before the first step; also what an interrupted evaluation left undone.
-    if (const auto& at = trainer_->position(); at.batch == 0 && !meter_->evaluated(at.step)) evaluate(at.epoch);
-    training::Trainer::Hooks hooks;
-    hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
-    hooks.on_epoch = [this](std::int64_t done) { on_epoch(done); };
-    hooks.should_stop = [this] { return stop_.signal() != 0; };
-    if (!trainer_->run(hooks)) throw Interrupted{};
-  } catch (const Interrupted&) {
-    meter_->clear();
-    save_step();
-    spdlog::warn(
-        "stopped by signal {} after step {}; go on with: clipself train <the same flags> --name {} --resume latest",
-        stop_.signal(), trainer_->position().step, flags_.name);
-    throw ExitCode{128 + stop_.signal()};
-  }
-  if (loader_->unreadable() > 0) spdlog::warn("{} images could not be read and were replaced", loader_->unreadable());
-  spdlog::info("done: {}; peak memory {}", counted(trainer_->position().step, "step"), format_bytes(peak_memory()));
-}
-
-void TrainRun::on_step(const training::StepReport& report) {
-  meter_->step(report);
-  const bool due = flags_.save_every_steps > 0 && trainer_->position().step % flags_.save_every_steps == 0;
-  if (due) save_step();
-}
-
-void TrainRun::on_epoch(std::int64_t epochs_done) {
-  meter_->clear();
-  const bool last = epochs_done == flags_.epochs;
-  if (last || (flags_.save_frequency > 0 && epochs_done % flags_.save_frequency == 0)) {
-    save(checkpoints_ / fmt::format("epoch_{}.pt", epochs_done));
-  }
-  evaluate(epochs_done);
+                 flags_.run.warmup, trainer_->total_steps());
 }
 
 // Weights swapped in for an evaluation, and back whatever happens in it.
@@ -397,46 +242,42 @@ formats::TensorDict TrainRun::averaged_state() {
   return distillation::ensemble(trained, start_, flags_.alpha);
 }
 
-void TrainRun::evaluate(std::int64_t epochs_done) {
-  if (!evaluator_ || flags_.zeroshot_frequency == 0) return;
-  if (epochs_done % flags_.zeroshot_frequency != 0 && epochs_done != flags_.epochs) return;
+std::map<std::string, double> TrainRun::evaluate(std::int64_t epochs_done, const std::function<bool()>& interrupted) {
   spdlog::info("evaluating after {}, weights {:g} x student + {:g} x teacher", counted(epochs_done, "epoch"),
                flags_.alpha, 1.0 - flags_.alpha);
   const SwappedWeights swapped(*student_, averaged_state());
-  const auto result = evaluator_->run(*student_, [this] { return stop_.signal() != 0; });
+  const auto result = evaluator_->run(*student_, interrupted);
   spdlog::info("zero-shot classification after {}\n{}", counted(epochs_done, "epoch"),
                evaluation::report_table(result, /*per_class=*/false));
-  meter_->evaluation(epochs_done, trainer_->position().step, result.metrics);
+  return result.metrics;
 }
 
-void TrainRun::save(const fs::path& file) {
-  training::Checkpoint checkpoint;
-  checkpoint.position = trainer_->position();
-  checkpoint.name = flags_.name;
-  const auto averaged = averaged_state();
-  for (const auto& item : student_->state()) {
-    const auto* trained = averaged.find(item.key());
-    checkpoint.state_dict.insert(item.key(), trained != nullptr ? *trained : item.value());
-  }
-  for (const auto& [name, parameter] : student_->trainable()) checkpoint.parameters.insert(name, parameter.detach());
-  checkpoint.optimizer = optimizer_->state_dict(trainer_->next_lr());
-  checkpoint.start_fingerprint = formats::fingerprint(start_);
-  checkpoint.data_fingerprint = dataset_->fingerprint();
-  checkpoint.settings = settings_json(settings_);
-  training::write_checkpoint(file, checkpoint);
+Job TrainRun::job() {
+  Job job{.trainer = trainer_.get(),
+          .optimizer = optimizer_.get(),
+          .loader = loader_.get(),
+          .parameters = student_->trainable(),
+          .start_fingerprint = formats::fingerprint(start_),
+          .data_fingerprint = dataset_->fingerprint(),
+          .fixed = {"method", "dataset-type"}};
+  job.weights = [this] {
+    formats::TensorDict weights;
+    const auto averaged = averaged_state();
+    for (const auto& item : student_->state()) {
+      const auto* trained = averaged.find(item.key());
+      weights.insert(item.key(), trained != nullptr ? *trained : item.value());
+    }
+    return weights;
+  };
   // For whoever loads it by the model's name, which does not tell how images are prepared.
-  write_text(checkpoints_ / "open_clip_config.json", models::config_json(student_->config()));
-  spdlog::info("saved {}", file.string());
-}
-
-void TrainRun::save_step() {
-  meter_->clear();
-  const auto file = checkpoints_ / fmt::format("step_{}.pt", trainer_->position().step);
-  save(file);
-  // The one before has served its purpose only now that this one is safe on disk.
-  std::error_code ignored;
-  if (!last_step_file_.empty() && last_step_file_ != file) fs::remove(last_step_file_, ignored);
-  last_step_file_ = file;
+  job.save_beside = [this](const fs::path& checkpoints) {
+    write_text(checkpoints / "open_clip_config.json", models::config_json(student_->config()));
+  };
+  if (evaluator_)
+    job.evaluate = [this](std::int64_t epochs_done, const std::function<bool()>& interrupted) {
+      return evaluate(epochs_done, interrupted);
+    };
+  return job;
 }
 
 }  // namespace clipself::cli

@@ -11,7 +11,8 @@
 
 namespace clipself::training {
 
-/// Scalar loss terms by name; the trainer minimises their sum.
+/// Scalar loss terms by name; the trainer minimises the sum of those that have a gradient and reports the others beside
+/// them (an accuracy).
 using LossTerms = std::vector<std::pair<std::string, at::Tensor>>;
 
 class Objective {

@@ -30,11 +30,12 @@ StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<
   const double share = 1.0 / static_cast<double>(batches.size());
   for (const auto& batch : batches) {
     auto terms = objective.losses(batch, rng);
-    at::Tensor total;
+    at::Tensor total;  // of what can be minimised; an accuracy has no gradient
     for (std::size_t i = 0; i < terms.size(); ++i) {
       const auto& [name, value] = terms[i];
       const double number = value.item<double>();
-      if (!std::isfinite(number)) {
+      const bool is_loss = value.requires_grad();
+      if (is_loss && !std::isfinite(number)) {
         throw Error({.doing = "training",
                      .where = name,
                      .found = "a loss that is not finite on image ids " + ids_of(batch),
@@ -43,6 +44,7 @@ StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<
       }
       if (report.losses.size() <= i) report.losses.emplace_back(name, 0.0);
       report.losses[i].second += number * share;
+      if (!is_loss) continue;
       report.loss += number * share;
       total = total.defined() ? total + value : value;
     }

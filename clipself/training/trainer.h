@@ -27,8 +27,8 @@ struct TrainerOptions {
 struct StepReport {
   std::int64_t step = 0;                               ///< counted from 0 over the whole run
   std::int64_t epoch = 0;                              ///< counted from 0
-  std::vector<std::pair<std::string, double>> losses;  ///< terms, averaged over the accumulated batches
-  double loss = 0;                                     ///< their sum
+  std::vector<std::pair<std::string, double>> losses;  ///< all terms, averaged over the accumulated batches
+  double loss = 0;                                     ///< the sum of those minimised
   double lr = 0;
   double grad_norm = 0;  ///< before clipping
   std::int64_t images = 0;

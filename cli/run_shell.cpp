@@ -1,0 +1,259 @@
+#include "cli/run_shell.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "cli/commands.h"
+#include "cli/common.h"
+#include "cli/train_meter.h"
+#include "clipself/base/error.h"
+#include "clipself/base/file.h"
+#include "clipself/base/log.h"
+#include "clipself/base/progress.h"
+
+namespace clipself::cli {
+namespace fs = std::filesystem;
+
+void RunFlags::add_to(CLI::App& app, const std::string& evaluate_flag, const std::string& evaluate_help) {
+  const auto positive = CLI::Range(1, 1 << 30);
+  app.add_option("--max-unreadable", max_unreadable,
+                 "Stop when more than this part of the images (and more than 10, unless 0) cannot be read")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  app.add_option("--batch-size", batch_size, "Images a batch")->capture_default_str()->check(positive);
+  app.add_option("--accum-freq", accum_freq, "Batches a step")->capture_default_str()->check(positive);
+  app.add_option("--epochs", epochs, "Passes over the images")->capture_default_str()->check(positive);
+  app.add_option("--lr", lr, "Highest learning rate")->capture_default_str()->check(above_zero());
+  app.add_option("--wd", wd, "Weight decay")->capture_default_str()->check(not_negative());
+  app.add_option("--beta1", beta1, "AdamW beta 1")->capture_default_str()->check(part_below_one());
+  app.add_option("--beta2", beta2, "AdamW beta 2")->capture_default_str()->check(part_below_one());
+  app.add_option("--eps", eps, "AdamW epsilon")->capture_default_str()->check(above_zero());
+  app.add_option("--warmup", warmup, "Steps of linear warm-up")->capture_default_str()->check(not_negative());
+  app.add_option("--grad-clip-norm", grad_clip_norm, "Largest joint norm of the gradients (0: no limit)")
+      ->capture_default_str()
+      ->check(not_negative());
+  app.add_option(evaluate_flag, evaluate_every, evaluate_help)->capture_default_str()->check(CLI::Range(0, 1 << 30));
+  app.add_option("--save-frequency", save_frequency, "Save epoch_N.pt every so many epochs; the last is always saved")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 30));
+  app.add_option("--save-every-n-steps", save_every_steps,
+                 "Also save step_N.pt every so many steps, in place of the one before (0: never)")
+      ->capture_default_str()
+      ->check(not_negative());
+  app.add_option("--log-every-n-steps", log_every, "A log line every so many steps")
+      ->capture_default_str()
+      ->check(positive);
+  app.add_option("--logs", logs, "Folder of all experiments")->capture_default_str();
+  app.add_option("--name", name, "Name of this experiment, a folder below --logs (default: from date and settings)");
+  app.add_option("--resume", resume, "Go on from this checkpoint, or 'latest' for the experiment's newest");
+}
+
+void RunFlags::check() const {
+  require_finite({{"--lr", lr},
+                  {"--wd", wd},
+                  {"--beta1", beta1},
+                  {"--beta2", beta2},
+                  {"--eps", eps},
+                  {"--grad-clip-norm", grad_clip_norm},
+                  {"--max-unreadable", max_unreadable}});
+  if (resume == "latest" && name.empty()) {
+    throw Error(
+        {.doing = "--resume latest", .found = "no --name", .expected = "the name of the experiment to go on with"});
+  }
+}
+
+training::TrainerOptions RunFlags::trainer_options(std::uint64_t seed) const {
+  training::TrainerOptions options{.epochs = epochs, .accum_freq = accum_freq, .seed = seed};
+  if (grad_clip_norm > 0) options.grad_clip_norm = grad_clip_norm;
+  return options;
+}
+
+training::AdamWOptions RunFlags::optimizer_options() const {
+  return {.beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = wd};
+}
+
+void require_finite(std::initializer_list<std::pair<const char*, double>> flags) {
+  for (const auto& [name, value] : flags) {
+    if (!std::isfinite(value))
+      throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
+  }
+}
+
+RunShell::RunShell(RunFlags& flags, std::string command) : flags_(flags), command_(std::move(command)) {
+  flags_.check();
+  if (flags_.resume.empty() || flags_.resume == "latest") return;
+  require_file(flags_.resume, "--resume");
+  resumed_ = training::read_checkpoint(flags_.resume);
+  if (flags_.name.empty()) flags_.name = resumed_->name;
+}
+
+RunShell::~RunShell() = default;
+
+void RunShell::open(Job job, Settings settings, const std::string& default_name) {
+  job_ = std::move(job);
+  settings_ = std::move(settings);
+  if (flags_.name.empty())
+    flags_.name = fmt::format("{:%Y_%m_%d-%H_%M_%S}-{}", fmt::localtime(std::time(nullptr)), default_name);
+  // A name may come from a checkpoint: it must not lead anywhere else.
+  const fs::path name(flags_.name);
+  if (name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end()) {
+    throw Error({.doing = "--name", .where = flags_.name, .found = "a path out of --logs", .expected = "a plain name"});
+  }
+  folder_ = fs::path(flags_.logs) / name;
+  checkpoints_ = folder_ / "checkpoints";
+  if (flags_.resume == "latest") resumed_ = training::read_checkpoint(training::latest_checkpoint(checkpoints_));
+  // A folder without checkpoints is of a run that failed at its start: nothing is lost by taking it.
+  if (!(resumed_ && resumed_->name == flags_.name) && training::has_checkpoint(checkpoints_)) {
+    throw Error({.doing = "--name",
+                 .where = flags_.name,
+                 .found = "an experiment of that name in " + flags_.logs,
+                 .expected = "a new name",
+                 .hint = "--resume latest goes on with it"});
+  }
+  if (resumed_) resume();
+  require_writable_folder(checkpoints_);
+  remove_stale_temporaries(checkpoints_);
+  add_log_file(folder_ / "out.log");
+  write_text(folder_ / "settings.json", settings_json(settings_) + "\n");
+  tensorboard_ = std::make_unique<formats::TensorBoardWriter>(folder_ / "tensorboard");
+  meter_ = std::make_unique<TrainMeter>(folder_ / "metrics.jsonl", *tensorboard_, job_.trainer->total_steps(),
+                                        job_.trainer->position().step, flags_.log_every);
+}
+
+void RunShell::resume() {
+  const auto& checkpoint = *resumed_;
+  if (checkpoint.start_fingerprint != job_.start_fingerprint) {
+    throw Error({.doing = "--resume",
+                 .where = checkpoint.name,
+                 .found = "a run that began from other weights or trained other layers",
+                 .expected = "the same weights, seed and trained layers as at its beginning"});
+  }
+  if (checkpoint.data_fingerprint != job_.data_fingerprint) {
+    throw Error({.doing = "--resume",
+                 .where = checkpoint.name,
+                 .found = "a run on other images (" + checkpoint.data_fingerprint + ")",
+                 .expected = "the same images in the same order (here " + job_.data_fingerprint + ")"});
+  }
+  const auto before = nlohmann::json::parse(checkpoint.settings, nullptr, /*allow_exceptions=*/false);
+  const auto same = [](const std::string& a, const std::string& b) {
+    const auto x = nlohmann::json::parse(a, nullptr, false), y = nlohmann::json::parse(b, nullptr, false);
+    return a == b || (x.is_number() && y.is_number() && x.get<double>() == y.get<double>());  // "1e-5", "1e-05"
+  };
+  for (const auto& [name, value] : settings_) {
+    static const std::set<std::string> kFree = {"logs",
+                                                "name",
+                                                "resume",
+                                                "workers",
+                                                "threads",
+                                                "log-every-n-steps",
+                                                "save-frequency",
+                                                "save-every-n-steps",
+                                                "zeroshot-frequency",
+                                                "eval-frequency",
+                                                "device"};
+    if (kFree.contains(name) || !before.is_object() || !before.contains(name) || !before[name].is_string()) continue;
+    const auto was = before[name].get<std::string>();
+    if (same(was, value)) continue;
+    if (name == "batch-size" || name == "accum-freq" || std::ranges::find(job_.fixed, name) != job_.fixed.end()) {
+      throw Error({.doing = "--" + name,
+                   .where = value,
+                   .found = "a run that began with " + was,
+                   .expected = "the same: its batches and its optimizer are of that run"});
+    }
+    spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name, was, value);
+  }
+  const at::NoGradGuard no_grad;
+  for (const auto& [name, parameter] : job_.parameters) {
+    const auto* saved = checkpoint.parameters.find(name);
+    if (saved == nullptr || saved->sizes() != parameter.sizes()) {
+      throw Error({.doing = "--resume", .where = name, .found = "no such parameter in the checkpoint"});
+    }
+  }
+  job_.optimizer->load_state_dict(checkpoint.optimizer);
+  for (auto& [name, parameter] : job_.parameters) parameter.copy_(*checkpoint.parameters.find(name));
+  job_.trainer->resume(checkpoint.position);
+  // The file it goes on from is replaced by the next of its kind.
+  const auto last = checkpoints_ / fmt::format("step_{}.pt", checkpoint.position.step);
+  std::error_code ignored;
+  if (fs::exists(last, ignored)) last_step_file_ = last;
+}
+
+void RunShell::run() {
+  spdlog::info("experiment in {}", folder_.string());
+  const auto& at = job_.trainer->position();
+  try {
+    if (resumed_) spdlog::info("resumed at step {} (epoch {}, batch {})", at.step, at.epoch, at.batch);
+    // Before the first step; also what an interrupted evaluation left undone.
+    if (at.batch == 0 && !meter_->evaluated(at.step) && (at.epoch > 0 || job_.evaluate_at_start)) evaluate(at.epoch);
+    training::Trainer::Hooks hooks;
+    hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
+    hooks.on_epoch = [this](std::int64_t done) { on_epoch(done); };
+    hooks.should_stop = [this] { return stop_.signal() != 0; };
+    if (!job_.trainer->run(hooks)) throw Interrupted{};
+  } catch (const Interrupted&) {
+    meter_->clear();
+    save_step();
+    spdlog::warn(
+        "stopped by signal {} after step {}; go on with: clipself {} <the same flags> --name {} --resume latest",
+        stop_.signal(), at.step, command_, flags_.name);
+    throw ExitCode{128 + stop_.signal()};
+  }
+  if (job_.loader->unreadable() > 0)
+    spdlog::warn("{} images could not be read and were replaced", job_.loader->unreadable());
+  spdlog::info("done: {}; peak memory {}", counted(at.step, "step"), format_bytes(peak_memory()));
+}
+
+void RunShell::on_step(const training::StepReport& report) {
+  meter_->step(report);
+  const bool due = flags_.save_every_steps > 0 && job_.trainer->position().step % flags_.save_every_steps == 0;
+  if (due) save_step();
+}
+
+void RunShell::on_epoch(std::int64_t epochs_done) {
+  meter_->clear();
+  const bool last = epochs_done == flags_.epochs;
+  if (last || (flags_.save_frequency > 0 && epochs_done % flags_.save_frequency == 0)) {
+    save(checkpoints_ / fmt::format("epoch_{}.pt", epochs_done));
+  }
+  evaluate(epochs_done);
+}
+
+void RunShell::evaluate(std::int64_t epochs_done) {
+  if (!job_.evaluate || flags_.evaluate_every == 0) return;
+  if (epochs_done % flags_.evaluate_every != 0 && epochs_done != flags_.epochs) return;
+  const auto metrics = job_.evaluate(epochs_done, [this] { return stop_.signal() != 0; });
+  meter_->evaluation(job_.evaluation, epochs_done, job_.trainer->position().step, metrics);
+}
+
+void RunShell::save(const fs::path& file) {
+  training::Checkpoint checkpoint;
+  checkpoint.position = job_.trainer->position();
+  checkpoint.name = flags_.name;
+  checkpoint.state_dict = job_.weights();
+  for (const auto& [name, parameter] : job_.parameters) checkpoint.parameters.insert(name, parameter.detach());
+  checkpoint.optimizer = job_.optimizer->state_dict(job_.trainer->next_lr());
+  checkpoint.start_fingerprint = job_.start_fingerprint;
+  checkpoint.data_fingerprint = job_.data_fingerprint;
+  checkpoint.settings = settings_json(settings_);
+  training::write_checkpoint(file, checkpoint);
+  if (job_.save_beside) job_.save_beside(checkpoints_);
+  spdlog::info("saved {}", file.string());
+}
+
+void RunShell::save_step() {
+  meter_->clear();
+  const auto file = checkpoints_ / fmt::format("step_{}.pt", job_.trainer->position().step);
+  save(file);
+  // The one before has served its purpose only now that this one is safe on disk.
+  std::error_code ignored;
+  if (!last_step_file_.empty() && last_step_file_ != file) fs::remove(last_step_file_, ignored);
+  last_step_file_ = file;
+}
+
+}  // namespace clipself::cli
