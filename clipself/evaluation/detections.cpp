@@ -1,9 +1,12 @@
 #include "clipself/evaluation/detections.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 #include <limits>
 #include <unordered_set>
 
+#include "clipself/base/file.h"
 #include "clipself/datasets/json_walker.h"
 
 namespace clipself::evaluation {
@@ -100,6 +103,35 @@ const char* name(RegionKind kind) {
 
 Detections read_detections(const std::filesystem::path& path, const datasets::AnnotationIndex& truth, RegionKind kind) {
   return DetectionWalker(path, truth, kind).read();
+}
+
+void write_detections(const std::filesystem::path& path, const Detections& detections) {
+  AtomicFile file(path);
+  std::string text = "[";
+  const auto flush = [&] {
+    file.write(text);
+    text.clear();
+  };
+  for (const auto& detection : detections.list) {
+    text += fmt::format("{}{{\"image_id\": {}, \"category_id\": {}, \"score\": {:.9g}", text == "[" ? "\n" : ",\n",
+                        detection.image_id, detection.category_id, detection.score);
+    if (detection.has_bbox()) {
+      const auto& box = detection.bbox;
+      text += fmt::format(", \"bbox\": [{:.9g}, {:.9g}, {:.9g}, {:.9g}]", box[0], box[1], box[2], box[3]);
+    }
+    if (detection.segmentation != datasets::kNoSegmentation) {
+      const auto rle = detections.segmentations.rle(detection.segmentation);
+      std::string counts;  // its one character that JSON escapes
+      for (const char c : formats::rle_text(rle)) counts += c == '\\' ? std::string("\\\\") : std::string(1, c);
+      text +=
+          fmt::format(", \"segmentation\": {{\"size\": [{}, {}], \"counts\": \"{}\"}}", rle.height, rle.width, counts);
+    }
+    text += "}";
+    if (text.size() > (1U << 20U)) flush();
+  }
+  text += "\n]\n";
+  flush();
+  file.commit();
 }
 
 }  // namespace clipself::evaluation

@@ -37,5 +37,7 @@ const char* name(RegionKind kind);
 /// Error naming file, entry and key when something is missing, of the wrong type, no number (a score, a box), or names
 /// an image or a category that `truth` does not have; and when there are no entries.
 Detections read_detections(const std::filesystem::path& path, const datasets::AnnotationIndex& truth, RegionKind kind);
+/// Writes a results file, atomically: numbers to nine digits, masks as texts of run lengths.
+void write_detections(const std::filesystem::path& path, const Detections& detections);
 
 }  // namespace clipself::evaluation

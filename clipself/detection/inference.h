@@ -1,0 +1,31 @@
+// A trained detector on pictures and on whole data sets.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "clipself/datasets/detection.h"
+#include "clipself/detection/objective.h"
+#include "clipself/evaluation/detections.h"
+
+namespace clipself::detection {
+
+/// What is found in pictures of one square size, in their own pixels, on the CPU.
+std::vector<Detections> detect_images(Detector& detector, const std::vector<datasets::DetectionImage>& images,
+                                      const models::PixelStatistics& pixels);
+/// Boxes of anything, the best first, in the pictures' own pixels, on the CPU.
+std::vector<Proposals> propose_images(Detector& detector, const std::vector<datasets::DetectionImage>& images,
+                                      const models::PixelStatistics& pixels);
+
+/// Calls `take` for all images of a data set in order, `batch` at a time, the next being read meanwhile. Throws Error
+/// when one cannot be read.
+void for_each_batch(const datasets::DetectionTestDataset& data, int batch,
+                    const std::function<void(const std::vector<datasets::DetectionImage>& images)>& take);
+
+/// Appends what was found in an image: class c as category `category_ids[c]`, boxes as x, y, width, height, masks as
+/// run lengths.
+void append_detections(const Detections& found, std::int64_t image_id, const std::vector<std::int64_t>& category_ids,
+                       evaluation::Detections& to);
+
+}  // namespace clipself::detection
