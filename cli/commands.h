@@ -14,6 +14,7 @@ void add_verify(CLI::App& app);
 void add_embed_text(CLI::App& app);
 void add_info(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_detect(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_prepare(CLI::App& app);
 

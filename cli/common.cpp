@@ -50,6 +50,20 @@ CLI::Validator part_below_one() {
   return number_that("a number from 0 up to, not including, 1", [](double value) { return value >= 0 && value < 1; });
 }
 
+std::vector<std::int64_t> parse_numbers(const std::string& text, const std::string& flag) {
+  std::vector<std::int64_t> numbers;
+  std::stringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    word.erase(std::remove(word.begin(), word.end(), ' '), word.end());
+    const bool digits = std::ranges::all_of(word, [](char c) { return c >= '0' && c <= '9'; });
+    if (word.empty() || !digits || word.size() > 9)
+      throw Error(
+          {.doing = flag, .where = text, .found = "'" + word + "'", .expected = "whole numbers between commas"});
+    numbers.push_back(std::stoll(word));
+  }
+  return numbers;
+}
+
 at::ScalarType parse_precision(const std::string& name) {
   if (name == "fp32") return at::kFloat;
   if (name == "bf16" || name == "amp_bf16" || name == "amp_bfloat16") return at::kBFloat16;
@@ -305,16 +319,21 @@ std::string under(const std::string& root, const std::string& path) {
 }
 
 std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> arguments) {
+  const auto find_command = [](CLI::App& parent, const std::string& name) -> CLI::App* {
+    for (auto* each : parent.get_subcommands([](const CLI::App*) { return true; }))
+      if (each->get_name() == name) return each;
+    return nullptr;
+  };
   std::vector<std::string> result;
-  CLI::App* command = nullptr;
+  CLI::App *command = nullptr, *group = nullptr;
   std::size_t insert_at = 0;
   for (std::size_t i = 0; i < arguments.size(); ++i) {
     const auto& argument = arguments[i];
-    if (command == nullptr) {
+    // A command, or right behind it one of its own.
+    auto* found = insert_at == result.size() ? find_command(command == nullptr ? app : *command, argument) : nullptr;
+    if (found != nullptr || command == nullptr) {
+      if (found != nullptr) group = std::exchange(command, found);
       result.push_back(argument);
-      for (auto* each : app.get_subcommands([](const CLI::App*) { return true; })) {
-        if (each->get_name() == argument) command = each;
-      }
       insert_at = result.size();
       continue;
     }
@@ -341,11 +360,18 @@ std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> a
       auto name = item.name;
       for (auto& c : name) c = c == '_' ? '-' : c;
       const auto* option = command->get_option_no_throw("--" + name);
+      // One file serves all commands of a group.
+      const bool of_sibling =
+          option == nullptr && group != nullptr &&
+          std::ranges::any_of(group->get_subcommands([](const CLI::App*) { return true; }),
+                              [&](const auto* each) { return each->get_option_no_throw("--" + name) != nullptr; });
+      if (of_sibling && item.parents.empty()) continue;
       if (!item.parents.empty() || option == nullptr || name == "config") {
         throw Error({.doing = "reading configuration",
                      .where = file,
                      .found = "key '" + item.fullname() + "'",
-                     .expected = "a flag of 'clipself " + command->get_name() + "' without its dashes"});
+                     .expected = "a flag of 'clipself " + (group != nullptr ? group->get_name() + " " : "") +
+                                 command->get_name() + "' without its dashes"});
       }
       for (const auto& input : item.inputs) {
         settings.push_back("--" + name + "=" + input);

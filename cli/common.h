@@ -23,6 +23,8 @@ CLI::Validator part_below_one();  ///< [0, 1)
 /// --extract-type: v1 or v2.
 models::BoxFeature parse_extract_type(const std::string& name, const models::ClipConfig& config);
 
+/// "32,44": whole numbers, not negative, below 10^9, between commas; none of an empty text. Throws Error naming `flag`.
+std::vector<std::int64_t> parse_numbers(const std::string& text, const std::string& flag);
 /// "fp32" or "bf16" (and open_clip's names for it) as a type. Throws Error for anything else.
 at::ScalarType parse_precision(const std::string& name);
 /// "auto", "cpu", "cuda" or "cuda:1". Throws Error when there is no such device.

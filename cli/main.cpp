@@ -104,6 +104,7 @@ int main(int argc, char** argv) {
   cli::add_info(app);
   cli::add_convert(app);
   cli::add_prepare(app);
+  cli::add_detect(app);
   cli::add_bench(app);
   try {
     auto arguments = cli::expand_config(app, {argv + 1, argv + argc});

@@ -127,7 +127,8 @@ DetectionImage detection_image(const formats::Image& image, int image_size) {
   return out;
 }
 
-DetectionTestDataset::DetectionTestDataset(AnnotationIndex index, std::filesystem::path image_root, int image_size,
+DetectionTestDataset::DetectionTestDataset(std::shared_ptr<const AnnotationIndex> index,
+                                           std::filesystem::path image_root, int image_size,
                                            bool apply_exif_orientation)
     : index_(std::move(index)),
       image_root_(std::move(image_root)),
@@ -137,7 +138,7 @@ DetectionTestDataset::DetectionTestDataset(AnnotationIndex index, std::filesyste
 }
 
 DetectionImage DetectionTestDataset::get(std::int64_t index) const {
-  const ImageRecord& record = index_.images.at(static_cast<std::size_t>(index));
+  const ImageRecord& record = index_->images.at(static_cast<std::size_t>(index));
   DetectionImage image = detection_image(read_rgb(image_root_, record, apply_exif_orientation_), image_size_);
   image.image_id = record.id;
   return image;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -139,15 +140,15 @@ DetectionImage detection_image(const formats::Image& image, int image_size);
 /// All images of an index, in its order.
 class DetectionTestDataset {
  public:
-  DetectionTestDataset(AnnotationIndex index, std::filesystem::path image_root, int image_size,
+  DetectionTestDataset(std::shared_ptr<const AnnotationIndex> index, std::filesystem::path image_root, int image_size,
                        bool apply_exif_orientation = true);
-  std::int64_t size() const { return static_cast<std::int64_t>(index_.images.size()); }
+  std::int64_t size() const { return static_cast<std::int64_t>(index_->images.size()); }
   /// Throws Error when the image cannot be read.
   DetectionImage get(std::int64_t index) const;
-  const AnnotationIndex& index() const { return index_; }
+  const AnnotationIndex& index() const { return *index_; }
 
  private:
-  AnnotationIndex index_;
+  std::shared_ptr<const AnnotationIndex> index_;
   std::filesystem::path image_root_;
   int image_size_;
   bool apply_exif_orientation_;

@@ -256,7 +256,7 @@ TEST_F(DetectionFolderTest, APictureOfAnotherSizeThanItsMasksIsAnError) {
 }
 
 TEST_F(DetectionFolderTest, TestingTakesEveryImageAsItIs) {
-  const DetectionTestDataset dataset(index(), folder_.path(), 64);
+  const DetectionTestDataset dataset(std::make_shared<AnnotationIndex>(index()), folder_.path(), 64);
   EXPECT_EQ(dataset.size(), 6);
   const auto image = dataset.get(1);
   EXPECT_EQ(image.image_id, 11);
