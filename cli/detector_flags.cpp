@@ -23,10 +23,25 @@ constexpr const char* kMaskLogits = "roi_head.mask_head.conv_logits.weight";
 constexpr const char* kBeside = "detector.json";
 constexpr const char* kConfigBeside = "open_clip_config.json";
 /// Flags that describe a detector rather than its use on a machine: they stand in detector.json.
-const std::set<std::string> kDescription{
-    "model",       "image-size",      "taps",    "head-channels", "anchor-scale",      "rpn-norm",
-    "masks",       "temperature",     "alpha",   "beta",          "dense-temperature", "background-weight",
-    "pixel-stats", "score-threshold", "nms-iou", "max-per-image", "mask-threshold",    "roi-low-quality"};
+const std::set<std::string> kDescription{"model",
+                                         "image-size",
+                                         "taps",
+                                         "head-channels",
+                                         "proposals",
+                                         "anchor-scale",
+                                         "rpn-norm",
+                                         "masks",
+                                         "temperature",
+                                         "alpha",
+                                         "beta",
+                                         "dense-temperature",
+                                         "background-weight",
+                                         "pixel-stats",
+                                         "score-threshold",
+                                         "nms-iou",
+                                         "max-per-image",
+                                         "mask-threshold",
+                                         "roi-low-quality"};
 
 struct Beside {
   Json settings;
@@ -99,6 +114,13 @@ void DetectorFlags::add_to(CLI::App& app) {
   app.add_option("--anchor-scale", config.anchor_scale, "Side of the anchors in places of their level")
       ->capture_default_str()
       ->check(above_zero());
+  app.add_option("--proposals", config.proposals.count,
+                 "Boxes of the proposal network that the heads look at, a picture")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  app.add_option("--roi-samples", config.roi_sample.count, "Boxes of a picture that the heads are trained on")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
   app.add_flag("--rpn-norm", config.rpn_norm, "Batch norms in the proposal network (OV-LVIS)");
   app.add_flag("--masks", config.masks, "Also masks");
   app.add_flag("--roi-low-quality", config.roi_assign.low_quality,

@@ -24,7 +24,7 @@ inline constexpr int kWorldBatchSize = 8;
 struct QuickstartFlags {
   std::string out = "quickstart";
   std::uint64_t seed = 1;
-  int steps = 0;  ///< 0: 600, or 400 of each of the comparison's six refinements
+  int steps = 0;  ///< 0: 600, or 400 with compare_methods (of each of six refinements) and with detector
   int val_images = 150;
   double lr = 1e-3;
   int threads = 0;
@@ -32,6 +32,7 @@ struct QuickstartFlags {
   int pretrain_steps = 1500;
   std::string checkpoint;
   bool compare_methods = false;
+  bool detector = false;
 };
 
 /// One model's figures on one set of scenes, by the names of evaluation ("rois.thing.macc1").
@@ -91,5 +92,7 @@ class WorldSession {
 
 /// `quickstart --compare-methods`: every method with and without retention, in one table.
 void compare_methods(const WorldSession& session);
+/// `quickstart --detector`: an open-vocabulary detector on the unrefined and on the refined tower.
+void detector_story(const WorldSession& session);
 
 }  // namespace clipself::cli
