@@ -17,8 +17,10 @@
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
 #include "clipself/datasets/dataset.h"
+#include "clipself/detection/objective.h"
 #include "clipself/distillation/methods.h"
 #include "clipself/formats/torch_archive.h"
+#include "clipself/models/layers.h"
 #include "clipself/models/weights.h"
 #include "clipself/training/trainer.h"
 
@@ -145,6 +147,43 @@ void bench_step(const BenchFlags& flags, Json& out) {
   add_rates(out, timing, flags.batch_size, step_flops(student->config(), flags, blocks));
 }
 
+// A step of OV-COCO's detector: 65 classes of random embeddings, seven boxes an image.
+void bench_detector_step(const BenchFlags& flags, Json& out) {
+  const auto device = parse_device(flags.device);
+  torch::manual_seed(0);
+  const auto clip = models::model_config(flags.model);
+  detection::DetectorConfig config;
+  const int layers = clip.vision.layers;
+  config.taps = {layers / 4, layers / 2 - 1, 2 * layers / 3 - 1, layers - 1};
+  constexpr std::int64_t kClassCount = 65, kBoxes = 7;
+  detection::DetectionClasses classes;
+  for (std::int64_t i = 0; i < kClassCount; ++i) classes.names.push_back(std::to_string(i));
+  classes.is_base.assign(kClassCount, true);
+  classes.embeddings = models::unit_length(at::randn({kClassCount + 1, clip.embed_dim}));
+  const auto detector = std::make_shared<detection::Detector>(clip, config, std::move(classes));
+  detector->to(device);
+  detector->tower().set_compute_type(parse_precision(flags.precision));
+  detector->train(true);
+  detection::DetectionObjective objective(detector, detection::kImageNetPixels);
+  training::AdamW optimizer(objective.parameters(), {.decay_all = true});
+  datasets::Batch batch;
+  batch.images = at::randint(256, {flags.batch_size, 3, flags.image_size, flags.image_size}, at::kByte);
+  for (int i = 0; i < flags.batch_size; ++i) {
+    batch.image_ids.push_back(i);
+    const auto corner = at::rand({kBoxes, 2}) * (0.6 * flags.image_size);
+    batch.boxes.push_back(at::cat({corner, corner + (at::rand({kBoxes, 2}) * 0.3 + 0.05) * flags.image_size}, 1));
+    batch.labels.push_back(at::randint(kClassCount, {kBoxes}, at::kLong));
+    batch.content.push_back({flags.image_size, flags.image_size});
+  }
+  Rng rng(0);
+  const auto timing = time_runs(flags.steps, device,
+                                [&] { training::train_step(objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
+  std::int64_t trained = 0;
+  for (const auto& [name, parameter] : objective.parameters()) trained += parameter.numel();
+  out["trained_parameters"] = trained;
+  add_rates(out, timing, flags.batch_size, 0);
+}
+
 void bench_forward(const BenchFlags& flags, Json& out, bool dense) {
   const auto device = parse_device(flags.device);
   auto model = random_model(flags, device);
@@ -232,6 +271,7 @@ Json bench_model(const BenchFlags& flags) {
               {"crops", flags.crops},
               {"steps", flags.steps}};
   if (flags.what == "step") bench_step(flags, out);
+  if (flags.what == "detector-step") bench_detector_step(flags, out);
   if (flags.what == "dense") bench_forward(flags, out, true);
   if (flags.what == "crops") bench_forward(flags, out, false);
   if (flags.what == "loader") bench_loader(flags, out);
@@ -272,10 +312,11 @@ void add_bench(CLI::App& app) {
   auto* sub = app.add_subcommand("bench", "Measure speed and memory with random weights of the real models");
   auto flags = std::make_shared<BenchFlags>();
   sub->add_option("WHAT", flags->what,
-                  "step (one training step), dense (dense maps), crops (image embeddings), loader (decode, resize, "
+                  "step (one training step), detector-step (one of F-ViT's, 65 classes), dense (dense maps), crops "
+                  "(image embeddings), loader (decode, resize, "
                   "crop), checkpoint (write and load), ap (average precision of made-up detections)")
       ->required()
-      ->check(CLI::IsMember({"step", "dense", "crops", "loader", "checkpoint", "ap"}));
+      ->check(CLI::IsMember({"step", "detector-step", "dense", "crops", "loader", "checkpoint", "ap"}));
   sub->add_option("--model", flags->model, "Model name or configuration file")->capture_default_str();
   sub->add_option("--precision", flags->precision, "fp32 or bf16")->capture_default_str();
   sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N")->capture_default_str();

@@ -15,6 +15,8 @@ void add_embed_text(CLI::App& app);
 void add_info(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_detect(CLI::App& app);
+void add_make_proposals(CLI::App& app);
+void add_make_pseudo_labels(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_prepare(CLI::App& app);
 

@@ -25,6 +25,7 @@ void run_detect_test(DetectTest& command, const CLI::App& sub) {
   for (const auto& file : {command.results, command.out})
     if (!file.empty()) require_writable_file(file);
   require_file(command.detector.detector, "--detector");
+  command.detector.embeddings = under(command.data.data_root, command.detector.embeddings);
   // Masks of the annotations cost memory: they are read when the detector has a mask head.
   const bool masks =
       !command.detector.transfer && command.data.task != "voc" && has_mask_head(command.detector.detector);

@@ -105,6 +105,8 @@ int main(int argc, char** argv) {
   cli::add_convert(app);
   cli::add_prepare(app);
   cli::add_detect(app);
+  cli::add_make_proposals(app);
+  cli::add_make_pseudo_labels(app);
   cli::add_bench(app);
   try {
     auto arguments = cli::expand_config(app, {argv + 1, argv + argc});
