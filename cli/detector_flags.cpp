@@ -204,6 +204,11 @@ detection::DetectionClasses DetectorFlags::classes_of(const std::vector<std::str
     require_file(embeddings, "--embed-path");
     rows = models::read_class_embeddings(embeddings);
     source = embeddings;
+    if (const int width = models::model_config(model.model).embed_dim; rows.rows.size(1) != width)
+      throw Error({.doing = "--embed-path",
+                   .where = embeddings,
+                   .found = fmt::format("embeddings of width {}", rows.rows.size(1)),
+                   .expected = fmt::format("{}, the width of {}", width, model.model)});
     if (rows.names.empty() && rows.rows.size(0) == std::ssize(names) + 1) {
       spdlog::warn("{} does not name its rows: they are taken for the classes in order, the last for background",
                    embeddings);

@@ -54,14 +54,23 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
   auto strays = app.remaining(/*recurse=*/true);
   const bool unknown_flag =
       std::any_of(strays.begin(), strays.end(), [](const auto& text) { return text.starts_with("--"); });
-  const bool about_strays = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||
+  const auto all = [](const CLI::App*) { return true; };
+  // A command of commands, and none of them named.
+  const CLI::App* last = commands.empty() ? nullptr : commands[0];
+  while (last != nullptr && !last->get_subcommands().empty()) last = last->get_subcommands()[0];
+  const bool lacks_command = last != nullptr && !last->get_subcommands(all).empty();
+  if (lacks_command && strays.empty()) {
+    std::string names;
+    for (const auto* nested : last->get_subcommands(all)) names += (names.empty() ? "" : ", ") + nested->get_name();
+    return fmt::format("'clipself {}' needs a command of its own: {}", last->get_name(), names);
+  }
+  const bool about_strays = lacks_command || dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr ||
                             (unknown_flag && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr);
   if (strays.empty() || (!commands.empty() && !about_strays))
     return first_line(error.what()) + " (hint: see 'clipself --help' or 'clipself COMMAND --help')";
   std::vector<std::string> known;
   if (commands.empty()) {
-    for (const auto* command : app.get_subcommands([](const CLI::App*) { return true; }))
-      known.push_back(command->get_name());
+    for (const auto* command : app.get_subcommands(all)) known.push_back(command->get_name());
     return "no command or flag '" + strays.front() + "'" + suggestion(strays.front(), known, "'clipself --help'");
   }
   const CLI::App* command = commands[0];
@@ -70,8 +79,7 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
     command = command->get_subcommands()[0];
     name += " " + command->get_name();
   }
-  for (const auto* nested : command->get_subcommands([](const CLI::App*) { return true; }))
-    known.push_back(nested->get_name());
+  for (const auto* nested : command->get_subcommands(all)) known.push_back(nested->get_name());
   for (const auto* option : command->get_options())
     for (const auto& name : option->get_lnames()) known.push_back("--" + name);
   // A flag is behind the values that nobody took, or before them; it is what was mistaken.

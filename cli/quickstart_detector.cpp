@@ -82,7 +82,7 @@ std::vector<std::string> detector_arguments(const WorldSession& session, const s
           "--pixel-stats",   "model",
           "--head-channels", "48",
           "--proposals",     "100",
-          "--roi-samples",   "64",
+          "--roi-samples",   "96",
           "--seed",          std::to_string(session.flags().seed)};
 }
 
