@@ -59,14 +59,14 @@ inline Objects no_objects() {
   return {.boxes = at::zeros({0, 4}), .labels = at::zeros({0}, at::kLong), .masks = at::zeros({0, 64, 64}, at::kByte)};
 }
 
-/// A cat and two dogs whose masks fill the left halves of their boxes.
+/// A cat, a dog and a small dog whose masks fill the left halves of their boxes.
 inline Objects three_objects() {
-  Objects objects{.boxes = boxes_of({4, 6, 30, 40, 20, 20, 60, 58, 35, 2, 62, 18}),
+  Objects objects{.boxes = boxes_of({4, 6, 30, 40, 20, 20, 60, 58, 35, 2, 47, 12}),
                   .labels = at::tensor({0, 1, 1}, at::kLong),
                   .masks = at::zeros({3, 64, 64}, at::kByte)};
   objects.masks[0].slice(0, 6, 40).slice(1, 4, 17).fill_(1);
   objects.masks[1].slice(0, 20, 58).slice(1, 20, 40).fill_(1);
-  objects.masks[2].slice(0, 2, 18).slice(1, 35, 48).fill_(1);
+  objects.masks[2].slice(0, 2, 12).slice(1, 35, 41).fill_(1);
   return objects;
 }
 
