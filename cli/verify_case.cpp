@@ -157,13 +157,18 @@ void Case::check_where(const std::string& label, const std::string& tensor, cons
 void Case::check_share(const std::string& tensor, const at::Tensor& actual, double part) {
   const auto* expected = expected_.find(tensor);
   if (!expected) return;
-  if (!actual.defined() || actual.sizes() != expected->sizes() || actual.dim() < 2) {
-    compare(tensor, actual, *expected, Tolerance::exact(), "");
+  dealt_with_.insert(tensor);
+  check_share_of(tensor, actual, *expected, part);
+}
+
+void Case::check_share_of(const std::string& what, const at::Tensor& actual, const at::Tensor& expected, double part,
+                          const std::string& group) {
+  if (!actual.defined() || actual.sizes() != expected.sizes() || actual.dim() < 2) {
+    compare(what, actual, expected, Tolerance::exact(), group);
     return;
   }
-  dealt_with_.insert(tensor);
-  const auto wrong = (actual != *expected).to(at::kDouble).flatten(1).mean(1);
-  compare(tensor + ": share of other elements", wrong, at::zeros_like(wrong), Tolerance::abs(part), "");
+  const auto wrong = (actual != expected).to(at::kDouble).flatten(1).mean(1);
+  compare(what + ": share of other elements", wrong, at::zeros_like(wrong), Tolerance::abs(part), group);
 }
 
 void Case::check_rounded(const std::string& tensor, const at::Tensor& actual) {

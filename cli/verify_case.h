@@ -90,6 +90,9 @@ class Case {
                    const at::Tensor& places, const Tolerance& tolerance, const std::string& group);
   /// Whether, of every row, at most `part` of the elements are another's.
   void check_share(const std::string& tensor, const at::Tensor& actual, double part);
+  /// The same of a value that no tensor file holds.
+  void check_share_of(const std::string& what, const at::Tensor& actual, const at::Tensor& expected, double part,
+                      const std::string& group = "");
   /// Pixel coordinates: whether each rounds, halves to even, to the pixel that the expected one rounds to.
   void check_rounded(const std::string& tensor, const at::Tensor& actual);
   /// Some columns of a table (rows, columns), where the columns mean different things.

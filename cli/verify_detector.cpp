@@ -132,9 +132,6 @@ void check_scored_boxes(Case& c, const std::string& name, const at::Tensor& boxe
 
 namespace {
 
-/// Thresholds of bilinear values may fall either way on a border.
-constexpr double kMaskShare = 2e-3;
-
 formats::TensorDict state_of(const Case& c, const std::string& file = "state.pth") {
   return formats::read_state_dict(c.file(file)).tensors;
 }
@@ -407,7 +404,7 @@ void verify_mask_head(Case& c) {
         detection::paste_masks(logits, first ? boxes / at::tensor(scale) : boxes, first ? original : scaled, threshold);
     const auto by_class = masks.index_select(0, order);
     c.check(name + ".order", order, Tolerance::exact());
-    c.check_share(name + ".masks", by_class, kMaskShare);
+    check_masks(c, name + ".masks", by_class, name + ".rle.json");
   }
 
   head.train(true);
@@ -471,7 +468,7 @@ void verify_detector(Case& c) {
       const auto boxes = found.boxes * at::tensor(at::ArrayRef<float>(picture.scale));
       c.check(numbered("mask_rois", i), at::cat({at::zeros({boxes.size(0), 1}), boxes}, 1), Tolerance::abs(2e-2));
       c.check(numbered("mask_pred", i), detector->mask_logits(features, {boxes}), Tolerance::abs(1e-2));
-      c.check_share(numbered("masks", i), found.masks, kMaskShare);
+      check_masks(c, numbered("masks", i), found.masks, numbered("masks", i) + ".rle.json");
     }
     ++i;
   }

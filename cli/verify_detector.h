@@ -33,5 +33,8 @@ constexpr auto kGradient = Tolerance::largest(5e-3);
 /// Boxes and, in the last column, scores.
 void check_scored_boxes(Case& c, const std::string& name, const at::Tensor& boxes, const at::Tensor& scores,
                         double box_tolerance, double score_tolerance);
+/// `masks` (N, H, W) with the expected tensor of that name, where there is one, and with the run lengths of `file`: a
+/// list of masks, or one a class.
+void check_masks(Case& c, const std::string& tensor, const at::Tensor& masks, const std::string& file);
 
 }  // namespace clipself::cli::verify

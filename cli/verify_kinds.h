@@ -44,7 +44,7 @@ void verify_voc_eval(Case& c);
 // Text (verify_text.cpp).
 void verify_tokenizer(Case& c);
 void verify_text_embeddings(Case& c);
-// The detector (verify_boxes.cpp, verify_detector.cpp, verify_detector_training.cpp).
+// The detector (verify_boxes.cpp, verify_detector*.cpp).
 void verify_anchors(Case& c);
 void verify_box_coder(Case& c);
 void verify_assigner(Case& c);

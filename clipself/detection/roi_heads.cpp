@@ -168,7 +168,8 @@ BoxHead::Losses BoxHead::losses(const Output& output, const at::Tensor& labels, 
   const auto differences = output.deltas.index_select(0, positive) - targets.index_select(0, positive);
   return {.classes = class_loss(output.logits, labels, at::ones_like(own)),
           .boxes = differences.abs().sum() / static_cast<double>(rows),
-          .accuracy = (trained_logits(output.logits).argmax(1) == labels).to(at::kFloat).mean() * 100};
+          .accuracy = (trained_logits(output.logits).argmax(1) == labels).to(at::kFloat).sum() *
+                      (100 / static_cast<double>(rows))};
 }
 
 std::pair<Detections, at::Tensor> select_detections(const at::Tensor& boxes, const at::Tensor& scores,

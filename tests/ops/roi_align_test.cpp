@@ -110,6 +110,44 @@ TEST(RoiAlign, GradientEqualsFiniteDifferences) {
   EXPECT_NEAR((map.grad() * step).sum().item<double>(), change, 1e-4);
 }
 
+// The kernel of several bins and ATen's products share nothing but the weights of an axis' samples.
+TEST(RoiAlign, KernelEqualsPlainProductsOfAwkwardSizes) {
+  torch::manual_seed(5);
+  // Inside, beyond every side, empty, inverted, a sliver, far larger than the map; and no boxes of the second image.
+  const auto first =
+      at::tensor({0.3, 0.4, 2.7, 3.2, -3.0,  -2.0,  9.5,  8.5,  2.0,  2.0,  2.0,  5.0, 4.0, 4.0, 1.0, 1.0,  //
+                  0.0, 1.1, 7.0, 1.2, -90.0, -70.0, 80.0, 99.0, 50.0, 50.0, 60.0, 60.0},
+                 at::kFloat)
+          .reshape({7, 4});
+  const std::vector<at::Tensor> boxes{first, at::zeros({0, 4}), first.slice(0, 1, 3) + 0.37};
+  for (const std::int64_t channels : {1, 33, 70}) {
+    for (const auto& [height, width] : {std::pair{1, 1}, {1, 9}, {7, 1}, {5, 3}, {8, 13}}) {
+      for (const int size : {2, 7, 14}) {
+        SCOPED_TRACE(c10::str(channels, " channels of ", height, " x ", width, ", ", size, " bins"));
+        auto map = at::randn({3, channels, height, width}).requires_grad_(),
+             same = map.detach().clone().requires_grad_();
+        const auto pooled = roi_align(map, boxes, size), plain = roi_align_plain(same, boxes, size);
+        ASSERT_EQ(pooled.sizes(), (at::IntArrayRef{9, channels, size, size}));
+        EXPECT_TRUE(at::allclose(pooled, plain, 1e-5, 1e-5));
+        const auto weights = at::randn_like(pooled);
+        (pooled * weights).sum().backward();
+        (plain * weights).sum().backward();
+        EXPECT_TRUE(at::allclose(map.grad(), same.grad(), 1e-4, 1e-4));
+      }
+    }
+  }
+}
+
+TEST(RoiAlign, KernelTakesMapsThatAreNotContiguousAndOfHalfPrecision) {
+  torch::manual_seed(6);
+  const auto map = at::randn({2, 5, 7, 3}).permute({0, 3, 2, 1});  // (2, 3, 7, 5)
+  const auto pooled = roi_align(map, kBoxes, 3);
+  EXPECT_TRUE(at::equal(pooled, roi_align(map.contiguous(), kBoxes, 3)));
+  const auto half = roi_align(map.to(at::kBFloat16), kBoxes, 3);
+  EXPECT_EQ(half.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(at::allclose(half.to(at::kFloat), pooled, 2e-2, 2e-2));
+}
+
 TEST(RoiAlign, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(roi_align(at::ones({3, 4, 4}), {at::zeros({1, 4})}), Error);
   EXPECT_THROW(roi_align(at::ones({2, 3, 4, 4}), {at::zeros({1, 4})}), Error);

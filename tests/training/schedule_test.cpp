@@ -36,6 +36,40 @@ TEST(Schedule, ConstStaysAndCooldownFallsByItsPower) {
   EXPECT_NEAR(schedule.at(100), 0.1, 1e-15);
 }
 
+TEST(Schedule, OfStepsFallsAtEachMilestone) {
+  Schedule schedule{.kind = ScheduleKind::kSteps, .base_lr = 2.0, .total_steps = 100, .milestones = {40, 70}};
+  EXPECT_DOUBLE_EQ(schedule.at(0), 2.0);
+  EXPECT_DOUBLE_EQ(schedule.at(39), 2.0);
+  EXPECT_DOUBLE_EQ(schedule.at(40), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.at(69), 0.2);
+  EXPECT_NEAR(schedule.at(70), 0.02, 1e-15);
+  EXPECT_NEAR(schedule.at(1000), 0.02, 1e-15);
+  schedule.gamma = 0.5;
+  EXPECT_DOUBLE_EQ(schedule.at(70), 0.5);
+  schedule.milestones.clear();
+  EXPECT_DOUBLE_EQ(schedule.at(99), 2.0);
+}
+
+TEST(Schedule, OfStepsWarmsUpFromItsRatio) {
+  Schedule schedule{.kind = ScheduleKind::kSteps, .base_lr = 2.0, .warmup_steps = 10, .total_steps = 100};
+  schedule.warmup_ratio = 0.1;
+  EXPECT_DOUBLE_EQ(schedule.at(0), 0.2);
+  EXPECT_DOUBLE_EQ(schedule.at(5), 1.1);
+  EXPECT_DOUBLE_EQ(schedule.at(9), 1.82);
+  EXPECT_DOUBLE_EQ(schedule.at(10), 2.0);
+  // A milestone within the warm-up lowers what is warmed up to.
+  schedule.milestones = {5};
+  EXPECT_DOUBLE_EQ(schedule.at(4), 0.92);
+  EXPECT_DOUBLE_EQ(schedule.at(5), 0.11);
+  EXPECT_DOUBLE_EQ(schedule.at(10), 0.2);
+}
+
+TEST(ScaledRate, IsInProportionToTheBatch) {
+  EXPECT_DOUBLE_EQ(scaled_lr(1e-4, 64, 64), 1e-4);
+  EXPECT_DOUBLE_EQ(scaled_lr(1e-4, 16, 64), 2.5e-5);
+  EXPECT_DOUBLE_EQ(scaled_lr(1e-4, 128, 64), 2e-4);
+}
+
 TEST(Schedule, NamesTheKnownKindsForAnUnknownOne) {
   EXPECT_EQ(schedule_kind("const-cooldown"), ScheduleKind::kConstCooldown);
   try {
