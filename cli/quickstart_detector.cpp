@@ -183,7 +183,7 @@ fs::path write_detector_picture(const WorldSession& session, const TrainedDetect
     }
     const auto count = std::ssize(things);
     sheet.panels.push_back({"what is there", vis::draw_detections(large, {.boxes = at::tensor(boxes).view({count, 4}),
-                                                                          .scores = at::ones({count}),
+                                                                          .scores = {},
                                                                           .labels = at::tensor(things),
                                                                           .masks = {},
                                                                           .names = labels})});

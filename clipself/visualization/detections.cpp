@@ -44,10 +44,11 @@ formats::Image draw_detections(const formats::Image& picture, const DrawnDetecti
     const auto label = found.labels[i].item<std::int64_t>();
     const int number = number_of.emplace(label, static_cast<int>(number_of.size())).first->second;
     colours.push_back(distinct_colours(number + 1).back());
-    drawn.push_back({.box = {corners[i][0], corners[i][1], corners[i][2], corners[i][3]},
-                     .text = fmt::format("{} {:.0f} %", found.names.at(static_cast<std::size_t>(label)),
-                                         100 * found.scores[i].item<double>()),
-                     .colour = colours.back()});
+    drawn.push_back(
+        {.box = {corners[i][0], corners[i][1], corners[i][2], corners[i][3]},
+         .text = found.names.at(static_cast<std::size_t>(label)) +
+                 (found.scores.defined() ? fmt::format(" {:.0f} %", 100 * found.scores[i].item<double>()) : ""),
+         .colour = colours.back()});
   }
   const bool masks = found.masks.defined() && count > 0;
   const SheetStyle style(std::max(picture.width, picture.height));

@@ -11,7 +11,7 @@ namespace clipself::visualization {
 
 struct DrawnDetections {
   at::Tensor boxes;   ///< float (N, 4): x0 y0 x1 y1 in pixels of the picture
-  at::Tensor scores;  ///< float (N), falling
+  at::Tensor scores;  ///< float (N), falling; undefined for objects that are known to be there
   at::Tensor labels;  ///< int64 (N)
   at::Tensor masks;   ///< bool (N, H, W); undefined for none; of the picture's size, or a whole number of times smaller
   std::vector<std::string> names;  ///< by label
