@@ -39,7 +39,7 @@ says '1 image, 1 object, 0 of them difficult'
 accepted 'help' prepare --help
 accepted 'help of a part' prepare voc --help
 
-refused 'nothing' 'subcommand' prepare
+refused 'nothing' 'ov-coco' prepare
 refused 'no such part' "'ov-cocoa'|ov-coco?" prepare ov-cocoa --out out/x.json
 refused 'no annotations' '--annotations' prepare ov-coco --out out/x.json
 refused 'no output' '--out' prepare ov-coco --annotations coco.json
