@@ -15,25 +15,36 @@
 namespace clipself::cli {
 
 void DetectionDataFlags::add_to(CLI::App& app) {
-  app.add_option("--data-root", data_root, "Put in front of every relative data path");
   app.add_option("--task", task, "Whose rules measure: coco, lvis or voc")
       ->capture_default_str()
       ->check(CLI::IsMember({"coco", "lvis", "voc"}));
   app.add_option("--val-data", validation, "Annotations to test on, COCO or LVIS JSON ('clipself prepare' makes them)");
   app.add_option("--val-image-root", validation_root, "Folder of its images");
+  app.add_option("--workers", workers, "Threads that read images (and augment them for training)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
   app.add_option("--test-batch-size", batch_size, "Images at a time in testing")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
 }
 
-DetectionTester::DetectionTester(const DetectionDataFlags& flags, bool masks) : flags_(flags), masks_(masks) {
-  flags_.validation = under(flags.data_root, flags.validation);
-  flags_.validation_root = under(flags.data_root, flags.validation_root);
+DetectionTester::DetectionTester(const DetectionDataFlags& flags, const std::string& data_root, bool masks)
+    : flags_(flags), masks_(masks) {
+  flags_.validation = under(data_root, flags.validation);
+  flags_.validation_root = under(data_root, flags.validation_root);
   require_file(flags_.validation, "--val-data");
   require_folder(flags_.validation_root, "--val-image-root");
   const auto kind = masks ? evaluation::RegionKind::kMasks : evaluation::RegionKind::kBoxes;
   truth_ = std::make_shared<const datasets::AnnotationIndex>(
       evaluation::read_truth(flags_.validation, kind, flags.task == "lvis"));
+  // Rather before the first picture than after the last.
+  for (std::size_t i = 0; masks_ && i < truth_->images.size(); ++i)
+    for (const auto& annotation : truth_->annotations_of(i))
+      if (annotation.segmentation == datasets::kNoSegmentation) {
+        spdlog::warn("{}: annotation {} has no segmentation: masks are not measured", flags_.validation, annotation.id);
+        masks_ = false;
+        break;
+      }
 }
 
 std::vector<std::string> DetectionTester::category_names() const {
@@ -64,14 +75,15 @@ evaluation::Detections DetectionTester::detect(const LoadedDetector& loaded,
   evaluation::Detections found;
   std::int64_t done = 0;
   Progress bar("detecting", data.size());
-  detection::for_each_batch(data, flags_.batch_size, [&](const std::vector<datasets::DetectionImage>& images) {
-    const auto results = detection::detect_images(*loaded.detector, images, loaded.pixels);
-    for (std::size_t i = 0; i < images.size(); ++i)
-      detection::append_detections(results[i], images[i].image_id, ids, found);
-    done += std::ssize(images);
-    bar.update(done);
-    if (interrupted && interrupted()) throw Interrupted{};
-  });
+  detection::for_each_batch(data, flags_.batch_size, flags_.workers,
+                            [&](const std::vector<datasets::DetectionImage>& images) {
+                              const auto results = detection::detect_images(*loaded.detector, images, loaded.pixels);
+                              for (std::size_t i = 0; i < images.size(); ++i)
+                                detection::append_detections(results[i], images[i].image_id, ids, found);
+                              done += std::ssize(images);
+                              bar.update(done);
+                              if (interrupted && interrupted()) throw Interrupted{};
+                            });
   return found;
 }
 
@@ -80,19 +92,24 @@ DetectionTester::Report DetectionTester::measure(const LoadedDetector& loaded, c
   using evaluation::RegionKind;
   Report report;
   auto document = nlohmann::ordered_json::object();
-  const auto add = [&](const std::string& key, evaluation::ApResult result) {
-    result.split = evaluation::split_ap(result, loaded.names(true), loaded.names(false));
-    for (const auto& metric : result.metrics) report.metrics[key + "." + metric.key] = metric.value;
-    const std::pair<const char*, double> parts[] = {
-        {"AP50.base", result.split->base}, {"AP50.novel", result.split->novel}, {"AP50.all", result.split->all}};
-    for (const auto& [name, value] : parts)
-      if (std::isfinite(value)) report.metrics[key + "." + name] = value;
+  const auto add = [&](const std::string& key, evaluation::ApResult result, bool at_half = true) {
+    for (const auto& metric : result.metrics)
+      if (metric.value >= 0) report.metrics[key + "." + metric.key] = metric.value;  // -1: nothing to measure by
+    if (at_half) {
+      result.split = evaluation::split_ap(result, loaded.names(true), loaded.names(false));
+      const std::pair<const char*, double> parts[] = {
+          {"AP50.base", result.split->base}, {"AP50.novel", result.split->novel}, {"AP50.all", result.split->all}};
+      for (const auto& [name, value] : parts)
+        if (std::isfinite(value)) report.metrics[key + "." + name] = value;
+    }
     document[key] = nlohmann::ordered_json::parse(evaluation::report_json(result));
     report.table += evaluation::report_table(result, per_class);
   };
   if (flags_.task == "voc") {
     for (const double overlap : {0.5, 0.75})
-      add(fmt::format("bbox{:.0f}", 100 * overlap), evaluate_voc(*truth_, found, {.iou_threshold = overlap}));
+      add(fmt::format("bbox{:.0f}", 100 * overlap),
+          evaluate_voc(*truth_, found, {.iou_threshold = overlap, .category_ids = category_ids(loaded)}),
+          overlap == 0.5);
   } else {
     const bool lvis = flags_.task == "lvis";
     for (const auto kind : {RegionKind::kBoxes, RegionKind::kMasks}) {

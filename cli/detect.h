@@ -11,10 +11,11 @@
 
 namespace clipself::cli {
 
-/// --task, --val-data, --val-image-root, --test-batch-size, --data-root
+/// --workers, --task, --val-data, --val-image-root, --test-batch-size
 struct DetectionDataFlags {
-  std::string data_root, task = "coco", validation, validation_root;
+  std::string task = "coco", validation, validation_root;
   int batch_size = 1;
+  int workers = 2;
 
   void add_to(CLI::App& app);
 };
@@ -23,7 +24,7 @@ struct DetectionDataFlags {
 class DetectionTester {
  public:
   /// Reads the annotations. Throws Error.
-  DetectionTester(const DetectionDataFlags& flags, bool masks);
+  DetectionTester(const DetectionDataFlags& flags, const std::string& data_root, bool masks);
   const datasets::AnnotationIndex& truth() const { return *truth_; }
   std::vector<std::string> category_names() const;
 

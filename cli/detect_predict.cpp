@@ -59,9 +59,10 @@ void run_detect_predict(DetectPredict& command, const CLI::App& sub) {
   const StopRequest stop;
   Json all = Json::array();
   ResultNames result_names;
+  std::size_t done = files.size();
   Progress bar("detecting", std::ssize(files));
   for (std::size_t i = 0; i < files.size(); ++i) {
-    const formats::Image picture = read_rgb(files[i]);
+    const formats::Image picture = read_rgb(files[i], /*exif_orientation=*/true);  // as in training
     auto results = detection::detect_images(*loaded.detector, {datasets::detection_image(picture, loaded.image_size)},
                                             loaded.pixels);
     const auto& found = results.at(0);
@@ -93,14 +94,18 @@ void run_detect_predict(DetectPredict& command, const CLI::App& sub) {
     }
     bar.update(static_cast<std::int64_t>(i + 1));
     if (stop.signal() != 0) {
-      spdlog::warn("interrupted after {} of {} pictures", i + 1, files.size());
-      throw ExitCode{128 + stop.signal()};
+      done = i + 1;
+      break;
     }
   }
   bar.clear();
   const std::string text = all.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
   write_text(fs::path(command.out) / "results.json", text);
   if (command.json) fmt::print("{}", text);
+  if (done < files.size()) {
+    spdlog::warn("interrupted after {} of {} pictures", done, files.size());
+    throw ExitCode{128 + stop.signal()};
+  }
 }
 
 }  // namespace

@@ -25,11 +25,10 @@ void run_detect_test(DetectTest& command, const CLI::App& sub) {
   for (const auto& file : {command.results, command.out})
     if (!file.empty()) require_writable_file(file);
   require_file(command.detector.detector, "--detector");
-  command.detector.embeddings = under(command.data.data_root, command.detector.embeddings);
   // Masks of the annotations cost memory: they are read when the detector has a mask head.
   const bool masks =
       !command.detector.transfer && command.data.task != "voc" && has_mask_head(command.detector.detector);
-  const DetectionTester tester(command.data, masks);
+  const DetectionTester tester(command.data, command.detector.data_root, masks);
   const auto loaded = command.detector.load(sub, tester.category_names());
   const StopRequest stop;
   evaluation::Detections found;

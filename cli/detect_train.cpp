@@ -34,7 +34,6 @@ struct DetectTrain {
   std::string train_data, train_image_root, milestones;
   double warmup_ratio = 0.001, gamma = 0.1;
   int base_batch = 64;
-  int workers = 2;
   double min_ratio = 0.1, max_ratio = 2.0, flip = 0.5;
 
   void add_to(CLI::App& app);
@@ -52,9 +51,6 @@ void DetectTrain::add_to(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(0.01, 100.0));
   app.add_option("--flip", flip, "Pictures mirrored: this part")->capture_default_str()->check(CLI::Range(0.0, 1.0));
-  app.add_option("--workers", workers, "Threads that read and augment images")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 1024));
   run.add_to(app, "--eval-frequency", "Test every so many epochs, and after the last (0: never)");
   app.add_option("--base-batch", base_batch,
                  "--lr is meant for steps of so many images and scaled to those here (0: as it is)")
@@ -71,22 +67,26 @@ class DetectTrainRun {
  public:
   DetectTrainRun(DetectTrain flags, const CLI::App& command)
       : flags_(std::move(flags)), command_(command), shell_(flags_.run, "detect train") {
-    flags_.train_data = under(flags_.data.data_root, flags_.train_data);
-    flags_.train_image_root = under(flags_.data.data_root, flags_.train_image_root);
-    flags_.detector.embeddings = under(flags_.data.data_root, flags_.detector.embeddings);
+    flags_.train_data = under(flags_.detector.data_root, flags_.train_data);
+    flags_.train_image_root = under(flags_.detector.data_root, flags_.train_image_root);
     if (flags_.detector.model.pretrained.empty())
       throw Error({.doing = "--pretrained",
                    .found = "no weights",
                    .expected = "the CLIP to build on, refined or not, or 'none' for a random one"});
     require_file(flags_.train_data, "--train-data");
     require_folder(flags_.train_image_root, "--train-image-root");
+    require_finite({{"--warmup-ratio", flags_.warmup_ratio},
+                    {"--gamma", flags_.gamma},
+                    {"--min-ratio", flags_.min_ratio},
+                    {"--max-ratio", flags_.max_ratio},
+                    {"--flip", flags_.flip}});
     if (flags_.min_ratio > flags_.max_ratio)
       throw Error({.doing = "--min-ratio",
                    .where = fmt::format("{}", flags_.min_ratio),
                    .found = "more than --max-ratio",
                    .expected = "less"});
     if (!flags_.data.validation.empty())
-      tester_ = std::make_unique<DetectionTester>(flags_.data, flags_.detector.config.masks);
+      tester_ = std::make_unique<DetectionTester>(flags_.data, flags_.detector.data_root, flags_.detector.config.masks);
     open_data();
     build();
     shell_.open(job(), settings_of(command),
@@ -144,7 +144,7 @@ class DetectTrainRun {
     find_base();
     loader_ = std::make_unique<datasets::Loader>(dataset_,
                                                  datasets::LoaderOptions{.batch_size = flags_.run.batch_size,
-                                                                         .workers = flags_.workers,
+                                                                         .workers = flags_.data.workers,
                                                                          .seed = flags_.detector.model.seed,
                                                                          .max_unreadable = flags_.run.max_unreadable});
   }
@@ -221,14 +221,18 @@ class DetectTrainRun {
       detection::Detector& detector;
       ~Training() { detector.train(true); }
     } const back{*loaded_.detector};
-    const auto found = tester_->detect(loaded_, interrupted);
-    if (found.list.empty()) {
+    try {
+      const auto found = tester_->detect(loaded_, interrupted);
+      if (!found.list.empty()) {
+        const auto report = tester_->measure(loaded_, found, /*per_class=*/false);
+        spdlog::info("detection after {}\n{}", counted(epochs_done, "epoch"), report.table);
+        return report.metrics;
+      }
       spdlog::warn("nothing was found in the test images after {}", counted(epochs_done, "epoch"));
-      return {};
+    } catch (const Error& error) {  // hours of training are not given up for a picture that cannot be read
+      spdlog::warn("no evaluation after {}: {}", counted(epochs_done, "epoch"), error.what());
     }
-    const auto report = tester_->measure(loaded_, found, /*per_class=*/false);
-    spdlog::info("detection after {}\n{}", counted(epochs_done, "epoch"), report.table);
-    return report.metrics;
+    return {};
   }
 
   DetectTrain flags_;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/class_names.h"
+#include "cli/run_shell.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
@@ -46,6 +47,7 @@ const std::set<std::string> kDescription{"model",
 struct Beside {
   Json settings;
   std::vector<std::string> names, base;
+  models::PixelStatistics pixels;
 };
 
 std::optional<Beside> read_beside(const fs::path& detector) {
@@ -59,12 +61,14 @@ std::optional<Beside> read_beside(const fs::path& detector) {
       settings["model"] = (detector.parent_path() / kConfigBeside).string();
     return Beside{.settings = settings,
                   .names = document.at("classes").get<std::vector<std::string>>(),
-                  .base = document.at("base").get<std::vector<std::string>>()};
+                  .base = document.at("base").get<std::vector<std::string>>(),
+                  .pixels = {.mean = document.at("mean").get<std::array<float, 3>>(),
+                             .std = document.at("std").get<std::array<float, 3>>()}};
   } catch (const nlohmann::json::exception&) {
     throw Error({.doing = "reading what describes a detector",
                  .where = file.string(),
                  .found = "a broken file",
-                 .expected = "\"settings\", \"classes\" and \"base\", as training wrote them"});
+                 .expected = "\"settings\", \"classes\", \"base\", \"mean\" and \"std\", as training wrote them"});
   }
 }
 
@@ -159,6 +163,7 @@ void DetectorFlags::add_to(CLI::App& app) {
   app.add_option("--embed-path", embeddings,
                  "Embeddings of the classes and of \"background\" by name, from 'clipself embed-text --background' or "
                  "F-ViT's .pt (default: the model's own text tower)");
+  app.add_option("--data-root", data_root, "Put in front of every relative data path");
   app.add_option("--templates", templates, "Prompts of the text tower: single, vild, openai or a file")
       ->capture_default_str();
 }
@@ -171,6 +176,16 @@ void DetectorFlags::add_detector_to(CLI::App& app) {
 }
 
 void DetectorFlags::finish_config(const models::ClipConfig& clip) {
+  require_finite({{"--anchor-scale", config.anchor_scale},
+                  {"--temperature", config.temperature},
+                  {"--background-weight", config.background_weight},
+                  {"--dense-temperature", config.fusion.dense_temperature},
+                  {"--alpha", config.fusion.alpha},
+                  {"--beta", config.fusion.beta},
+                  {"--score-threshold", config.selection.score_threshold},
+                  {"--nms-iou", config.selection.iou_threshold},
+                  {"--mask-threshold", config.selection.mask_threshold}});
+  embeddings = under(data_root, embeddings);
   config.taps.clear();
   for (const auto tap : parse_numbers(taps, "--taps")) {
     if (tap >= clip.vision.layers)
@@ -264,9 +279,22 @@ LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<st
   });
 
   auto own_names = !classes.empty() ? parse_names(classes, "--class-names") : beside ? beside->names : names;
+  if (own_names.empty() && !names_matter)
+    for (std::int64_t i = 0; i < vocabulary; ++i) own_names.push_back("class " + std::to_string(i));
   const auto& wanted = other_names.empty() ? own_names : other_names;
   auto base_names = !base.empty() ? parse_names(base, "--base-classes") : beside ? beside->base : own_names;
   const bool own_rows = embeddings.empty() && other_names.empty() && !transfer;
+  // Rows are named in the order of the training data's categories, which need not be that of the flag.
+  if (own_rows && beside && !classes.empty()) {
+    if (!std::ranges::is_permutation(own_names, beside->names))
+      throw Error({.doing = "--class-names",
+                   .where = detector,
+                   .found = "other classes than it was trained for",
+                   .expected = "those, or --embed-path to use it for others"});
+    own_names = beside->names;
+  }
+  if (!beside && base.empty() && !transfer && names_matter)
+    spdlog::warn("--base-classes is not given: every class counts as seen in training");
   if (own_rows && std::ssize(own_names) != vocabulary)
     throw Error({.doing = "--class-names",
                  .where = detector,
@@ -287,7 +315,8 @@ LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<st
         own_names, base_names, detector);
   } else {
     // A class it was trained for is still one; all others are new to it.
-    std::erase_if(base_names, [&](const auto& name) { return std::ranges::find(wanted, name) == wanted.end(); });
+    if (base.empty() || !other_names.empty())
+      std::erase_if(base_names, [&](const auto& name) { return std::ranges::find(wanted, name) == wanted.end(); });
     std::shared_ptr<models::ClipModel> text;
     if (embeddings.empty()) {
       if (model.pretrained.empty())
@@ -300,7 +329,10 @@ LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<st
     if (base_names.empty()) found.is_base.assign(found.names.size(), transfer);
   }
   if (transfer) config.fusion.beta = config.fusion.alpha;
-  LoadedDetector made{.detector = nullptr, .clip = clip, .pixels = statistics(clip), .image_size = image_size};
+  LoadedDetector made{.detector = nullptr,
+                      .clip = clip,
+                      .pixels = beside ? beside->pixels : statistics(clip),
+                      .image_size = image_size};
   made.detector = std::make_shared<detection::Detector>(clip, config, std::move(found));
   detection::load_detector(*made.detector, tensors, detector, !own_rows);
   spdlog::info("detector {}: {}, {} of them novel{}", detector, counted(std::ssize(wanted), "class", "classes"),
@@ -319,7 +351,11 @@ void DetectorFlags::save_beside(const fs::path& folder, const CLI::App& command,
     write_text(folder / kConfigBeside, models::config_json(made.clip));
     settings["model"] = kConfigBeside;
   }
-  const Json document = {{"settings", settings}, {"classes", made.names()}, {"base", made.names(true)}};
+  const Json document = {{"settings", settings},
+                         {"classes", made.names()},
+                         {"base", made.names(true)},
+                         {"mean", made.pixels.mean},
+                         {"std", made.pixels.std}};
   write_text(folder / kBeside, document.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 

@@ -35,8 +35,9 @@ struct DetectorFlags {
   detection::DetectorConfig config;
   std::string taps = "3,5,7,11";
   std::string pixels = "imagenet";
-  std::string classes, base, embeddings, templates = "vild";
+  std::string classes, base, embeddings, templates = "vild", data_root;
   bool transfer = false;
+  bool names_matter = true;  ///< false: classes without names are numbered
 
   /// What every command of a detector takes.
   void add_to(CLI::App& app);

@@ -23,10 +23,14 @@ struct MakeProposals {
   DetectorFlags detector;
   std::string images, image_root, out;
   double least_score = 0.5, least_side = 8;
-  int most = 100, batch_size = 1;
+  int most = 100, batch_size = 1, workers = 2;
+  bool exif_orientation = false;
 };
 
 void run_make_proposals(MakeProposals& command, const CLI::App& sub) {
+  command.images = under(command.detector.data_root, command.images);
+  command.image_root = under(command.detector.data_root, command.image_root);
+  command.detector.names_matter = false;
   std::error_code ignored;
   const bool folder = fs::is_directory(command.images, ignored);
   if (!folder) {
@@ -37,45 +41,47 @@ void run_make_proposals(MakeProposals& command, const CLI::App& sub) {
   auto index = std::make_shared<const datasets::AnnotationIndex>(folder ? datasets::read_image_folder(command.images)
                                                                         : datasets::read_coco(command.images));
   const auto loaded = command.detector.load(sub, {});
-  const datasets::DetectionTestDataset data(index, folder ? command.images : command.image_root, loaded.image_size);
+  const datasets::DetectionTestDataset data(index, folder ? command.images : command.image_root, loaded.image_size,
+                                            command.exif_orientation);
   const StopRequest stop;
   Json images = Json::array(), annotations = Json::array();
   std::int64_t done = 0;
   Progress bar("proposing", data.size());
-  detection::for_each_batch(data, command.batch_size, [&](const std::vector<datasets::DetectionImage>& batch) {
-    const auto found = detection::propose_images(*loaded.detector, batch, loaded.pixels);
-    for (std::size_t i = 0; i < batch.size(); ++i) {
-      const auto& record = index->images[static_cast<std::size_t>(done)];
-      images.push_back({{"id", record.id},
-                        {"file_name", record.file_name},
-                        {"width", batch[i].original[1]},
-                        {"height", batch[i].original[0]}});
-      const auto boxes = found[i].boxes.contiguous();
-      const auto corners = boxes.accessor<float, 2>();
-      int kept = 0;
-      for (std::int64_t k = 0; k < boxes.size(0) && kept < command.most; ++k) {  // by falling score
-        const double score = found[i].scores[k].item<double>();
-        const double width = corners[k][2] - corners[k][0], height = corners[k][3] - corners[k][1];
-        if (score < command.least_score) break;
-        if (width < command.least_side || height < command.least_side) continue;
-        ++kept;
-        annotations.push_back({{"id", std::ssize(annotations) + 1},
-                               {"image_id", record.id},
-                               {"category_id", 1},
-                               {"bbox", {corners[k][0], corners[k][1], width, height}},
-                               {"area", width * height},
-                               {"iscrowd", 0},
-                               {"score", score}});
-      }
-      ++done;
-    }
-    bar.update(done);
-    if (stop.signal() != 0) {
-      bar.clear();
-      spdlog::warn("interrupted: nothing was written");
-      throw ExitCode{128 + stop.signal()};
-    }
-  });
+  detection::for_each_batch(
+      data, command.batch_size, command.workers, [&](const std::vector<datasets::DetectionImage>& batch) {
+        const auto found = detection::propose_images(*loaded.detector, batch, loaded.pixels);
+        for (std::size_t i = 0; i < batch.size(); ++i) {
+          const auto& record = index->images[static_cast<std::size_t>(done)];
+          images.push_back({{"id", record.id},
+                            {"file_name", record.file_name},
+                            {"width", batch[i].original[1]},
+                            {"height", batch[i].original[0]}});
+          const auto boxes = found[i].boxes.contiguous();
+          const auto corners = boxes.accessor<float, 2>();
+          int kept = 0;
+          for (std::int64_t k = 0; k < boxes.size(0) && kept < command.most; ++k) {  // by falling score
+            const double score = found[i].scores[k].item<double>();
+            const double width = corners[k][2] - corners[k][0], height = corners[k][3] - corners[k][1];
+            if (score < command.least_score) break;
+            if (width < command.least_side || height < command.least_side) continue;
+            ++kept;
+            annotations.push_back({{"id", std::ssize(annotations) + 1},
+                                   {"image_id", record.id},
+                                   {"category_id", 1},
+                                   {"bbox", {corners[k][0], corners[k][1], width, height}},
+                                   {"area", width * height},
+                                   {"iscrowd", 0},
+                                   {"score", score}});
+          }
+          ++done;
+        }
+        bar.update(done);
+        if (stop.signal() != 0) {
+          bar.clear();
+          spdlog::warn("interrupted: nothing was written");
+          throw ExitCode{128 + stop.signal()};
+        }
+      });
   bar.clear();
   if (annotations.empty())
     throw Error({.doing = "making proposals",
@@ -118,6 +124,11 @@ void add_make_proposals(CLI::App& app) {
   sub->add_option("--batch-size", command->batch_size, "Images at a time")
       ->capture_default_str()
       ->check(CLI::Range(1, 4096));
+  sub->add_option("--workers", command->workers, "Threads that read images")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1024));
+  sub->add_flag("--exif-orientation", command->exif_orientation,
+                "Turn photos as their EXIF tag says, for a 'clipself train --exif-orientation'");
   sub->callback([command, sub] { run_make_proposals(*command, *sub); });
 }
 

@@ -29,8 +29,8 @@ void require_pictures(const std::vector<fs::path>& files) {
   for (const fs::path& file : files) formats::read_image(file);
 }
 
-formats::Image read_rgb(const fs::path& file) {
-  return formats::to_rgb(formats::read_image(file));
+formats::Image read_rgb(const fs::path& file, bool exif_orientation) {
+  return formats::to_rgb(formats::read_image(file, {.apply_exif_orientation = exif_orientation}));
 }
 
 formats::Image enlarged_to_see(const formats::Image& picture) {

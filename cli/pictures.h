@@ -16,8 +16,8 @@ namespace clipself::cli {
 std::vector<std::filesystem::path> find_pictures(const std::vector<std::string>& arguments);
 /// Throws Error naming the first that is no readable picture: before the first result is written, not after hours.
 void require_pictures(const std::vector<std::filesystem::path>& files);
-/// In RGB.
-formats::Image read_rgb(const std::filesystem::path& file);
+/// In RGB; turned as its EXIF tag says when asked for.
+formats::Image read_rgb(const std::filesystem::path& file, bool exif_orientation = false);
 /// Pictures of a few pixels a whole number of times larger: at least 320 pixels at the longer side, for drawing on.
 formats::Image enlarged_to_see(const formats::Image& picture);
 /// Throws Error unless `image_size` is a multiple of the model's patch size.

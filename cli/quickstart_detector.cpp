@@ -216,11 +216,10 @@ void detector_story(const WorldSession& session) {
                                        .regions = datasets::RegionKind::kProposals,
                                        .annotations = session.data().train.proposals});
   session.save("proposals", *refined.model);
-  const DetectionTester tester({.data_root = {},
-                                .validation = session.data().val.instances.string(),
+  const DetectionTester tester({.validation = session.data().val.instances.string(),
                                 .validation_root = session.data().val.images.string(),
                                 .batch_size = kWorldBatchSize},
-                               /*masks=*/false);
+                               /*data_root=*/"", /*masks=*/false);
   const auto before = train_detector(session, "unrefined tower", "clip", data, tester);
   const auto after = train_detector(session, "refined tower", "proposals", data, tester);
 

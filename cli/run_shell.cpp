@@ -241,8 +241,8 @@ void RunShell::save(const fs::path& file) {
   checkpoint.start_fingerprint = job_.start_fingerprint;
   checkpoint.data_fingerprint = job_.data_fingerprint;
   checkpoint.settings = settings_json(settings_);
+  if (job_.save_beside) job_.save_beside(checkpoints_);  // first: a checkpoint is never without it
   training::write_checkpoint(file, checkpoint);
-  if (job_.save_beside) job_.save_beside(checkpoints_);
   spdlog::info("saved {}", file.string());
 }
 

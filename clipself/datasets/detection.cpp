@@ -114,15 +114,14 @@ Sample DetectionDataset::get(std::int64_t index, Rng& rng) const {
 }
 
 DetectionImage detection_image(const formats::Image& image, int image_size) {
-  const formats::Image& rgb = image;
-  const auto [width, height] = ops::rescale_size(rgb.width, rgb.height, image_size, image_size);
-  const auto resized = ops::resize_bilinear_opencv(rgb, width, height);
+  const auto [width, height] = ops::rescale_size(image.width, image.height, image_size, image_size);
+  const auto resized = ops::resize_bilinear_opencv(image, width, height);
   DetectionImage out;
   out.image = place_in_square(resized, image_size, /*flip=*/false);
-  out.original = {rgb.height, rgb.width};
+  out.original = {image.height, image.width};
   out.content = {height, width};
-  const auto across = static_cast<float>(static_cast<double>(width) / rgb.width);
-  const auto down = static_cast<float>(static_cast<double>(height) / rgb.height);
+  const auto across = static_cast<float>(static_cast<double>(width) / image.width);
+  const auto down = static_cast<float>(static_cast<double>(height) / image.height);
   out.scale_factor = {across, down, across, down};
   return out;
 }

@@ -9,7 +9,6 @@
 namespace clipself::detection {
 namespace {
 
-constexpr int kBoxBins = 7;
 constexpr std::size_t kRoiLevels = 4;
 
 void check_pictures(std::size_t pictures, const at::Tensor& images) {

@@ -1,9 +1,9 @@
 #include "clipself/detection/inference.h"
 
 #include <algorithm>
-#include <future>
 
 #include "clipself/base/error.h"
+#include "clipself/evaluation/prefetch.h"
 #include "clipself/ops/masks.h"
 
 namespace clipself::detection {
@@ -58,17 +58,13 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
   return found;
 }
 
-void for_each_batch(const datasets::DetectionTestDataset& data, int batch,
+void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
                     const std::function<void(const std::vector<datasets::DetectionImage>& images)>& take) {
-  const auto read = [&](std::int64_t first) {
-    std::vector<datasets::DetectionImage> images;
-    for (std::int64_t i = first; i < std::min(first + batch, data.size()); ++i) images.push_back(data.get(i));
-    return images;
-  };
-  auto next = std::async(std::launch::async, read, 0);
+  evaluation::Prefetch<datasets::DetectionImage> ahead(data.size(), workers,
+                                                       [&](std::int64_t index) { return data.get(index); });
   for (std::int64_t first = 0; first < data.size(); first += batch) {
-    const auto images = next.get();
-    if (first + batch < data.size()) next = std::async(std::launch::async, read, first + batch);
+    std::vector<datasets::DetectionImage> images;
+    for (std::int64_t i = first; i < std::min(first + batch, data.size()); ++i) images.push_back(ahead.next());
     take(images);
   }
 }

@@ -18,9 +18,9 @@ std::vector<Detections> detect_images(Detector& detector, const std::vector<data
 std::vector<Proposals> propose_images(Detector& detector, const std::vector<datasets::DetectionImage>& images,
                                       const models::PixelStatistics& pixels);
 
-/// Calls `take` for all images of a data set in order, `batch` at a time, the next being read meanwhile. Throws Error
-/// when one cannot be read.
-void for_each_batch(const datasets::DetectionTestDataset& data, int batch,
+/// Calls `take` for all images of a data set in order, `batch` at a time, read ahead by `workers` threads (0: none).
+/// Throws Error when one cannot be read.
+void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
                     const std::function<void(const std::vector<datasets::DetectionImage>& images)>& take);
 
 /// Appends what was found in an image: class c as category `category_ids[c]`, boxes as x, y, width, height, masks as

@@ -14,7 +14,6 @@ namespace clipself::detection {
 namespace {
 
 constexpr double kNoWeight = 1e-5;
-constexpr std::int64_t kBins = 7;
 
 template <typename Make>
 auto named_list(torch::nn::Module& parent, const char* name, int count, const Make& make) {
@@ -113,7 +112,7 @@ BoxHead::BoxHead(const DetectorConfig& config, DetectionClasses classes)
   shared_convs_ = named_list(*this, "shared_convs", config.shared_convs,
                              [&](int) { return std::make_shared<ConvModule>(channels, channels, 3, true, true); });
   shared_fcs_ = named_list(*this, "shared_fcs", config.shared_fcs,
-                           [&](int i) { return xavier(i == 0 ? channels * kBins * kBins : width, width); });
+                           [&](int i) { return xavier(i == 0 ? channels * kBoxBins * kBoxBins : width, width); });
   const auto layer = [&](int) { return xavier(width, width); };
   cls_fcs_ = named_list(*this, "cls_fcs", config.class_fcs, layer);
   reg_fcs_ = named_list(*this, "reg_fcs", config.box_fcs, layer);

@@ -18,6 +18,8 @@ namespace clipself::detection {
 at::Tensor extract_rois(const std::vector<at::Tensor>& levels, const std::vector<double>& strides,
                         const std::vector<at::Tensor>& boxes, int size);
 inline constexpr double kFinestBox = 56;
+/// Side of what the box head sees of a box.
+inline constexpr int kBoxBins = 7;
 /// int64 (N): the level of each of (N, 4) boxes.
 at::Tensor roi_levels(const at::Tensor& boxes, std::int64_t levels);
 

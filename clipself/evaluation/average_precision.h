@@ -81,8 +81,9 @@ ApResult evaluate_lvis(const datasets::AnnotationIndex& truth, const Detections&
 
 struct VocOptions {
   double iou_threshold = 0.5;
-  bool eleven_points = true;  ///< VOC 2007; else the area under the curve, as since 2010
-  bool legacy_pixels = true;  ///< boxes include their last pixel: width x1 - x0 + 1
+  bool eleven_points = true;                 ///< VOC 2007; else the area under the curve, as since 2010
+  bool legacy_pixels = true;                 ///< boxes include their last pixel: width x1 - x0 + 1
+  std::vector<std::int64_t> category_ids{};  ///< empty: all classes
   int threads = 0;
 };
 /// VOC: regions to `ignore` (difficult) and crowds count neither way. Boxes only, compared in float32 by their corners

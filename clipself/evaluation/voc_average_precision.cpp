@@ -14,7 +14,7 @@ constexpr double kNoVocAp = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 ApResult evaluate_voc(const datasets::AnnotationIndex& truth, const Detections& detections, const VocOptions& options) {
-  const ApOptions boxes{.threads = options.threads};
+  const ApOptions boxes{.category_ids = options.category_ids, .threads = options.threads};
   ApRegions regions(truth, detections, boxes);
   for (TruthRegion& region : regions.truths()) region.ignore = region.ignore || region.is_crowd;
   auto result = regions.blank_result("VOC");
