@@ -77,10 +77,14 @@ void TrainMeter::step(const training::StepReport& report) {
   const bool first_steps = report.step < first_step_ + 3;
   if (first_steps || (report.step + 1) % log_every_ == 0 || report.step + 1 == total_steps_) {
     bar_.clear();
+    std::string terms;
+    if (report.losses.size() > 1)
+      for (const auto& [name, value] : report.losses) terms += fmt::format(" {} {:.4f}", name, value);
     spdlog::info(
-        "step {:>6}/{} | epoch {} | loss {:.5f} ({:.5f}) | norm {:.3f} | lr {:.2e} | {:.0f} ms (data {:.0f}) | {:.2f} "
+        "step {:>6}/{} | epoch {} | loss {:.5f} ({:.5f}){} | norm {:.3f} | lr {:.2e} | {:.0f} ms (data {:.0f}) | "
+        "{:.2f} "
         "images/s | {} left",
-        report.step + 1, total_steps_, report.epoch, report.loss, smooth_loss_, report.grad_norm, report.lr,
+        report.step + 1, total_steps_, report.epoch, report.loss, smooth_loss_, terms, report.grad_norm, report.lr,
         report.seconds * 1e3, report.data_seconds * 1e3, images_per_second, format_duration(left));
   }
   bar_.update(report.step + 1,

@@ -26,6 +26,9 @@ accepted testing "${test[@]}" --results made/results.json --out made/report.json
 [[ -s made/results.json && -s made/report.json ]] || failed testing 'no results or report written'
 accepted 'the results in eval' eval --task coco-ap --gt instances.json --results made/results.json
 accepted 'a batch of two' "${test[@]}" --test-batch-size 2 --json
+accepted 'as it is' "${test[@]}" --json && cp "$work.out" made/own.json
+accepted 'its names in another order' "${test[@]}" --json --class-names 'blue box,red box'
+cmp -s "$work.out" made/own.json || failed 'its names in another order' 'another result'
 predict=(detect predict images "${detector[@]}" --show 0)
 accepted predicting "${predict[@]}" --out made/pictures
 [[ -s made/pictures/000001_detections.png && -s made/pictures/results.json ]] || failed predicting 'no picture or results'
@@ -55,6 +58,12 @@ accepted 'going on' "${train[@]}" --epochs 2 --name resumed --eval-frequency 0 -
 losses() { sed -E 's/.*"step":([0-9]+),.*"loss":([^,]+),.*/\1 \2/' "made/$1/metrics.jsonl"; }
 diff <(losses twice) <(losses resumed) >"$work.out" || failed 'going on' 'other losses than without interruption'
 
+# Pictures that cannot be read end no training.
+mkdir -p torn && cp images/* torn && truncated images/000002.png 30 >torn/000002.png
+accepted 'an unreadable picture to test on' "${train[@]}" --val-image-root torn --epochs 1 --name torn
+grep -q 'no evaluation after 1 epoch.*000002.png' "$work.err" || failed 'an unreadable picture to test on' 'is not named'
+refused 'an unreadable picture' 'torn/000002.png' detect test "${detector[@]}" --val-data instances.json --val-image-root torn
+
 # Flags
 bad() { refused "$1" "$2" "${train[@]}" --logs out --name bad "${@:3}"; }
 bad 'three taps' '--taps|0,1,2' --taps 0,1,2
@@ -65,6 +74,8 @@ bad 'no multiple of a patch' '--image-size|63|multiple' --image-size 63
 bad 'ratios crossed' '--min-ratio' --min-ratio 2 --max-ratio 1
 bad 'milestones' "--milestones|'b'" --milestones 1,b
 bad 'no number' '--lr' --lr nan
+bad 'no number for gamma' '--gamma' --gamma nan
+bad 'no number for beta' '--beta' --beta nan
 bad 'an unknown flag' '--tap' --tap 1
 bad 'an unknown task' '--task' --task kitti
 refused 'no weights' '--pretrained' detect train --model tower.json "${small[@]}" "${data[@]}" --logs out --name bad
@@ -91,6 +102,8 @@ refused 'names that do not fit' '--class-names' detect predict images --detector
   --image-size 64 --taps 0,1,2,3 --head-channels 16 --class-names 'a,b,c,d,e,f,g' --out out
 mkdir broken && cp made/whole/checkpoints/epoch_2.pt broken && echo '{"classes": 3' >broken/detector.json
 refused 'a broken description' 'broken/detector.json' detect predict images --detector broken/epoch_2.pt --out out
+refused 'other names by --class-names' '--class-names' detect test "${detector[@]}" --val-data instances.json --val-image-root images \
+  --class-names 'red box,zebra'
 refused 'other names without a text tower' '--pretrained|--embed-path' "${predict[@]}" --names zebra --out out
 refused 'no pictures' 'nothing.png' detect predict nothing.png "${detector[@]}" --out out
 sed 's/"red box"/"lynx"/' instances.json >renamed.json
