@@ -211,13 +211,15 @@ at::Tensor MaskHead::loss(const at::Tensor& logits, const at::Tensor& targets) {
 at::Tensor mask_parts(const at::Tensor& masks, const at::Tensor& boxes, const at::Tensor& object, int size) {
   const at::NoGradGuard no_grad;
   if (boxes.size(0) == 0) return at::zeros({0, size, size}, boxes.options());
-  // A mask is a map of one channel; its boxes are those of its object, in rising order of the object.
+  // A mask is a map of one channel; its boxes are those of its object, in rising order of the object. Crowded pictures
+  // have hundreds of objects and few boxes drawn: only masks that a box asks for become numbers.
+  const auto used = std::get<0>(at::_unique(object));
   std::vector<at::Tensor> lists, places;
-  for (std::int64_t i = 0; i < masks.size(0); ++i) {
-    places.push_back((object == i).nonzero().squeeze(1));
+  for (std::int64_t i = 0; i < used.numel(); ++i) {
+    places.push_back((object == used[i]).nonzero().squeeze(1));
     lists.push_back(boxes.index_select(0, places.back()));
   }
-  const auto parts = ops::roi_align(masks.unsqueeze(1).to(at::kFloat), lists, size).squeeze(1);
+  const auto parts = ops::roi_align(masks.index_select(0, used).unsqueeze(1).to(at::kFloat), lists, size).squeeze(1);
   return parts.index_select(0, std::get<1>(at::cat(places).sort()));
 }
 
