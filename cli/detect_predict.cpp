@@ -51,6 +51,9 @@ void run_detect_predict(DetectPredict& command, const CLI::App& sub) {
   const auto files = find_pictures(command.images);
   require_pictures(files);
   const auto names = command.names.empty() ? std::vector<std::string>{} : parse_names(command.names, "--names");
+  for (auto name = names.begin(); name != names.end(); ++name)
+    if (std::find(names.begin(), name, *name) != name)
+      throw Error({.doing = "--names", .where = *name, .found = "the name twice", .expected = "once"});
   const auto loaded = command.detector.load(sub, {}, names);
   require_writable_folder(command.out);
   std::vector<std::int64_t> ids;

@@ -50,8 +50,9 @@ void run_make_pseudo_labels(const MakePseudoLabels& command) {
   const auto boxes = distillation::write_pseudo_labels(command.out, *model, index, command.image_root, nouns.rows,
                                                        nouns.names, options);
   bar.clear();
-  fmt::print("{}: {} in {}, named by {}\n", command.out, counted(boxes, "box", "boxes"),
-             counted(std::ssize(index.images), "image"), counted(std::ssize(nouns.names), "noun"));
+  fmt::print("{}: {} of {} boxes (the others by --max-boxes, --min-size, --max-size) in {}, named by {}\n", command.out,
+             boxes, index.annotation_count(), counted(std::ssize(index.images), "image"),
+             counted(std::ssize(nouns.names), "noun"));
 }
 
 }  // namespace

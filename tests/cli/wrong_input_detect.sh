@@ -105,6 +105,7 @@ refused 'a broken description' 'broken/detector.json' detect predict images --de
 refused 'other names by --class-names' '--class-names' detect test "${detector[@]}" --val-data instances.json --val-image-root images \
   --class-names 'red box,zebra'
 refused 'other names without a text tower' '--pretrained|--embed-path' "${predict[@]}" --names zebra --out out
+refused 'a name twice' "--names|twice" "${predict[@]}" --names 'red box,red box' --pretrained none "${text[@]}" --out out
 refused 'no pictures' 'nothing.png' detect predict nothing.png "${detector[@]}" --out out
 sed 's/"red box"/"lynx"/' instances.json >renamed.json
 refused 'categories of other names' "renamed.json|'red box'" detect test "${detector[@]}" --val-data renamed.json --val-image-root images
