@@ -50,6 +50,13 @@ CLI::Validator part_below_one() {
   return number_that("a number from 0 up to, not including, 1", [](double value) { return value >= 0 && value < 1; });
 }
 
+void require_finite(std::initializer_list<std::pair<const char*, double>> flags) {
+  for (const auto& [name, value] : flags) {
+    if (!std::isfinite(value))
+      throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
+  }
+}
+
 std::vector<std::int64_t> parse_numbers(const std::string& text, const std::string& flag) {
   std::vector<std::int64_t> numbers;
   std::stringstream words(text);

@@ -20,6 +20,10 @@ CLI::Validator not_negative();
 CLI::Validator above_zero();
 CLI::Validator part_below_one();  ///< [0, 1)
 
+/// Throws Error naming the first of these flags that is not a finite number: ranges let "nan" through, and one such
+/// number would spoil every weight.
+void require_finite(std::initializer_list<std::pair<const char*, double>> flags);
+
 /// --extract-type: v1 or v2.
 models::BoxFeature parse_extract_type(const std::string& name, const models::ClipConfig& config);
 

@@ -24,10 +24,8 @@ void run_detect_test(DetectTest& command, const CLI::App& sub) {
     throw Error({.doing = "--val-data", .found = "no annotations", .expected = "those to test on, a COCO JSON"});
   for (const auto& file : {command.results, command.out})
     if (!file.empty()) require_writable_file(file);
-  require_file(command.detector.detector, "--detector");
   // Masks of the annotations cost memory: they are read when the detector has a mask head.
-  const bool masks =
-      !command.detector.transfer && command.data.task != "voc" && has_mask_head(command.detector.detector);
+  const bool masks = command.data.task != "voc" && command.detector.has_masks();
   const DetectionTester tester(command.data, command.detector.data_root, masks);
   const auto loaded = command.detector.load(sub, tester.category_names());
   const StopRequest stop;

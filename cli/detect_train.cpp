@@ -99,8 +99,8 @@ class DetectTrainRun {
     for (const auto& [name, parameter] : objective_->parameters()) trained += parameter.numel();
     for (const auto& parameter : loaded_.detector->parameters()) all += parameter.numel();
     spdlog::info("settings\n{}", settings_table(settings_of(command_)));
-    spdlog::info("{} as backbone, {} frozen: {:.1f} M parameters, {:.1f} M trained; {}, {} of them novel",
-                 loaded_.clip.name, "all of it", static_cast<double>(all) / 1e6, static_cast<double>(trained) / 1e6,
+    spdlog::info("{} as frozen backbone: {:.1f} M parameters, {:.1f} M trained; {}, {} of them novel",
+                 loaded_.clip.name, static_cast<double>(all) / 1e6, static_cast<double>(trained) / 1e6,
                  counted(std::ssize(loaded_.names()), "class", "classes"), loaded_.names(false).size());
     const int batch = flags_.run.batch_size * flags_.run.accum_freq;
     spdlog::info(

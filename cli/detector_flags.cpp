@@ -7,7 +7,6 @@
 #include <set>
 
 #include "cli/class_names.h"
-#include "cli/run_shell.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
@@ -87,10 +86,6 @@ void fill_options(const CLI::App& command, const Json& settings, const std::stri
 }
 
 }  // namespace
-
-bool has_mask_head(const fs::path& detector) {
-  return formats::read_state_dict(detector).tensors.find(kMaskLogits) != nullptr;
-}
 
 std::vector<std::string> LoadedDetector::names(bool base) const {
   const auto& classes = detector->box_head().classes();
@@ -175,6 +170,18 @@ void DetectorFlags::add_detector_to(CLI::App& app) {
                "Use it for other classes than it was trained for: a fixed --temperature, no masks, --alpha for all");
 }
 
+const formats::TensorDict& DetectorFlags::tensors() {
+  if (!tensors_) {
+    require_file(detector, "--detector");
+    tensors_ = formats::read_state_dict(detector).tensors;
+  }
+  return *tensors_;
+}
+
+bool DetectorFlags::has_masks() {
+  return !transfer && tensors().find(kMaskLogits) != nullptr;
+}
+
 void DetectorFlags::finish_config(const models::ClipConfig& clip) {
   require_finite({{"--anchor-scale", config.anchor_scale},
                   {"--temperature", config.temperature},
@@ -185,7 +192,6 @@ void DetectorFlags::finish_config(const models::ClipConfig& clip) {
                   {"--score-threshold", config.selection.score_threshold},
                   {"--nms-iou", config.selection.iou_threshold},
                   {"--mask-threshold", config.selection.mask_threshold}});
-  embeddings = under(data_root, embeddings);
   config.taps.clear();
   for (const auto tap : parse_numbers(taps, "--taps")) {
     if (tap >= clip.vision.layers)
@@ -216,17 +222,17 @@ detection::DetectionClasses DetectorFlags::classes_of(const std::vector<std::str
   models::ClassEmbeddings rows;
   std::string source = "--class-names";
   if (!embeddings.empty()) {
-    require_file(embeddings, "--embed-path");
-    rows = models::read_class_embeddings(embeddings);
-    source = embeddings;
+    source = under(data_root, embeddings);
+    require_file(source, "--embed-path");
+    rows = models::read_class_embeddings(source);
     if (const int width = models::model_config(model.model).embed_dim; rows.rows.size(1) != width)
       throw Error({.doing = "--embed-path",
-                   .where = embeddings,
+                   .where = source,
                    .found = fmt::format("embeddings of width {}", rows.rows.size(1)),
                    .expected = fmt::format("{}, the width of {}", width, model.model)});
     if (rows.names.empty() && rows.rows.size(0) == std::ssize(names) + 1) {
       spdlog::warn("{} does not name its rows: they are taken for the classes in order, the last for background",
-                   embeddings);
+                   source);
       rows.names = names;
       rows.names.emplace_back("background");
     }
@@ -258,8 +264,9 @@ LoadedDetector DetectorFlags::make(const std::vector<std::string>& names, const 
 
 LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<std::string>& names,
                                    const std::vector<std::string>& other_names) {
-  require_file(detector, "--detector");
-  const auto tensors = formats::read_state_dict(detector).tensors;
+  const bool made_for_masks = has_masks();
+  const auto tensors = this->tensors();
+  tensors_.reset();  // a detector is loaded once
   const std::int64_t vocabulary = detection::vocabulary_of(tensors);
   if (vocabulary <= 0)
     throw Error({.doing = "--detector",
@@ -273,7 +280,7 @@ LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<st
   if (model.threads > 0) at::set_num_threads(model.threads);
   const auto clip = models::model_config(model.model);
   finish_config(clip);
-  config.masks = !transfer && tensors.find(kMaskLogits) != nullptr;
+  config.masks = made_for_masks;
   config.rpn_norm = std::ranges::any_of(tensors, [](const auto& item) {
     return item.key().starts_with("rpn_head.") && item.key().ends_with("running_mean");
   });

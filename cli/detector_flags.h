@@ -13,9 +13,6 @@
 
 namespace clipself::cli {
 
-/// Whether the file's detector makes masks. Throws Error when it cannot be read.
-bool has_mask_head(const std::filesystem::path& detector);
-
 /// A detector and how it sees.
 struct LoadedDetector {
   std::shared_ptr<detection::Detector> detector;
@@ -54,11 +51,17 @@ struct DetectorFlags {
   /// detector.json: what load() looks for beside a file.
   void save_beside(const std::filesystem::path& folder, const CLI::App& command, const LoadedDetector& made) const;
 
+  /// Whether the detector of --detector makes masks here. Throws Error when it cannot be read.
+  bool has_masks();
+
  private:
+  const formats::TensorDict& tensors();
   detection::DetectionClasses classes_of(const std::vector<std::string>& names, const std::vector<std::string>& base,
                                          models::ClipModel* clip) const;
   void finish_config(const models::ClipConfig& clip);
   models::PixelStatistics statistics(const models::ClipConfig& clip) const;
+
+  std::optional<formats::TensorDict> tensors_;  ///< of --detector, between has_masks() and load()
 };
 
 }  // namespace clipself::cli

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -76,13 +75,6 @@ training::TrainerOptions RunFlags::trainer_options(std::uint64_t seed) const {
 
 training::AdamWOptions RunFlags::optimizer_options() const {
   return {.beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = wd};
-}
-
-void require_finite(std::initializer_list<std::pair<const char*, double>> flags) {
-  for (const auto& [name, value] : flags) {
-    if (!std::isfinite(value))
-      throw Error({.doing = name, .found = fmt::format("{}", value), .expected = "a finite number"});
-  }
 }
 
 RunShell::RunShell(RunFlags& flags, std::string command) : flags_(flags), command_(std::move(command)) {

@@ -47,10 +47,6 @@ struct RunFlags {
   training::AdamWOptions optimizer_options() const;
 };
 
-/// Throws Error naming the first of these flags that is not a finite number: ranges let "nan" through, and one such
-/// number would spoil every weight.
-void require_finite(std::initializer_list<std::pair<const char*, double>> flags);
-
 /// What a run trains. Everything referred to must live as long as the run.
 struct Job {
   training::Trainer* trainer = nullptr;

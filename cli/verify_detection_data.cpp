@@ -126,7 +126,7 @@ void check_sample(Case& c, std::size_t k, const ordered_json& facts, const order
   const auto image_number = value<std::size_t>(facts, "image", where);
   const int size = square_size(config);
   const auto picture = data.picture(image_number);
-  const datasets::DetectionClasses classes(data.index(), data.names());
+  const datasets::CategoryLabels classes(data.index(), data.names());
   const auto objects = chosen(datasets::detection_objects(data.index(), image_number, classes, with_masks),
                               value<std::vector<std::int64_t>>(facts, "annotations", where), where);
   const auto offset = value<std::array<int, 2>>(facts, "crop_offset_yx", where);

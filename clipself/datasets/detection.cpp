@@ -35,7 +35,7 @@ formats::Image read_rgb(const std::filesystem::path& root, const ImageRecord& re
 
 }  // namespace
 
-DetectionClasses::DetectionClasses(const AnnotationIndex& index, const std::vector<std::string>& names) {
+CategoryLabels::CategoryLabels(const AnnotationIndex& index, const std::vector<std::string>& names) {
   const std::unordered_set<std::string> wanted(names.begin(), names.end());
   for (const Category& category : index.categories) {
     if (!names.empty() && !wanted.contains(category.name)) continue;
@@ -47,7 +47,7 @@ DetectionClasses::DetectionClasses(const AnnotationIndex& index, const std::vect
                    names.empty() ? "categories" : fmt::format("'{}' or another class", names.front()));
 }
 
-std::optional<std::int64_t> DetectionClasses::label(std::int64_t category_id) const {
+std::optional<std::int64_t> CategoryLabels::label(std::int64_t category_id) const {
   const auto found = labels_.find(category_id);
   return found == labels_.end() ? std::nullopt : std::optional(found->second);
 }

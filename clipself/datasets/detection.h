@@ -21,10 +21,10 @@ namespace clipself::datasets {
 
 /// The classes a detector is trained on and tested by: those of an index's categories that have one of the names, all
 /// of them without names, in the order of the file. The label of a category is its position here.
-class DetectionClasses {
+class CategoryLabels {
  public:
   /// Throws Error when the index has none of them.
-  DetectionClasses(const AnnotationIndex& index, const std::vector<std::string>& names);
+  CategoryLabels(const AnnotationIndex& index, const std::vector<std::string>& names);
   const std::vector<Category>& categories() const { return categories_; }
   /// The label of a category's id; nothing when it is none of the classes.
   std::optional<std::int64_t> label(std::int64_t category_id) const;
@@ -45,7 +45,7 @@ struct DetectionObjects {
 /// The annotations of an image that are of the classes, are not marked `ignore`, overlap the image, and have an area
 /// above 0 and sides of at least 1. Boxes are not clipped. `mask` refers to the index. Throws Error for an annotation
 /// without a bbox; mask() does for one without a segmentation.
-DetectionObjects detection_objects(const AnnotationIndex& index, std::size_t image, const DetectionClasses& classes,
+DetectionObjects detection_objects(const AnnotationIndex& index, std::size_t image, const CategoryLabels& classes,
                                    bool with_masks = false);
 
 /// What chance decides about a sample.
@@ -112,7 +112,7 @@ class DetectionDataset : public Dataset {
   /// fingerprint_of its images.
   std::string fingerprint() const { return fingerprint_of(index_, chosen_); }
   const AnnotationIndex& index() const { return index_; }
-  const DetectionClasses& classes() const { return classes_; }
+  const CategoryLabels& classes() const { return classes_; }
   /// The image's place in index().images.
   std::size_t position(std::int64_t index) const { return chosen_.at(static_cast<std::size_t>(index)); }
 
@@ -121,7 +121,7 @@ class DetectionDataset : public Dataset {
   AnnotationIndex index_;
   std::filesystem::path image_root_;
   DetectionOptions options_;
-  DetectionClasses classes_;
+  CategoryLabels classes_;
   std::vector<std::size_t> chosen_;  ///< positions in index_.images
   std::vector<int> group_of_;
   std::array<std::vector<std::int64_t>, 2> groups_;

@@ -80,7 +80,7 @@ void copy_rows(const std::uint8_t* from, std::size_t width, std::size_t height, 
 
 }  // namespace
 
-DetectionObjects detection_objects(const AnnotationIndex& index, std::size_t image, const DetectionClasses& classes,
+DetectionObjects detection_objects(const AnnotationIndex& index, std::size_t image, const CategoryLabels& classes,
                                    bool with_masks) {
   const ImageRecord& record = index.images[image];
   const auto annotations = index.annotations_of(image);

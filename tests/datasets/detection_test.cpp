@@ -34,16 +34,16 @@ DetectionObjects objects_of(const at::Tensor& boxes) {
   return {boxes, at::arange(boxes.size(0), at::kLong), box_rows({})};
 }
 
-TEST(DetectionClasses, AreTheNamedCategoriesInTheOrderOfTheFile) {
+TEST(CategoryLabels, AreTheNamedCategoriesInTheOrderOfTheFile) {
   AnnotationIndex index;
   index.categories = {{7, "cat"}, {2, "dog"}, {5, "cow"}};
-  const DetectionClasses named(index, {"cow", "cat", "elk"});
+  const CategoryLabels named(index, {"cow", "cat", "elk"});
   ASSERT_EQ(named.categories().size(), 2U);
   EXPECT_EQ(named.label(7), 0);
   EXPECT_EQ(named.label(5), 1);
   EXPECT_EQ(named.label(2), std::nullopt);
-  EXPECT_EQ(DetectionClasses(index, {}).label(5), 2);
-  expect_contains(error_of([&] { DetectionClasses(index, {"elk"}); }), "3 categories, none of the classes");
+  EXPECT_EQ(CategoryLabels(index, {}).label(5), 2);
+  expect_contains(error_of([&] { CategoryLabels(index, {"elk"}); }), "3 categories, none of the classes");
 }
 
 constexpr const char* kObjectsJson = R"({
@@ -63,7 +63,7 @@ constexpr const char* kObjectsJson = R"({
 TEST(DetectionObjects, LeavesOutWhatTheOriginalDoes) {
   const TemporaryFolder folder;
   const auto index = read_coco(folder.write("gt.json", kObjectsJson));
-  const auto objects = detection_objects(index, 0, DetectionClasses(index, {"a", "b"}));
+  const auto objects = detection_objects(index, 0, CategoryLabels(index, {"a", "b"}));
   EXPECT_TRUE(at::equal(objects.labels, at::tensor({1, 0}, at::kLong)));
   EXPECT_TRUE(at::equal(
       objects.boxes,
