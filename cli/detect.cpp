@@ -83,6 +83,7 @@ evaluation::Detections DetectionTester::detect(const LoadedDetector& loaded,
                               done += std::ssize(images);
                               bar.update(done);
                               if (interrupted && interrupted()) throw Interrupted{};
+                              return true;
                             });
   return found;
 }

@@ -19,7 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kMaskLogits = "roi_head.mask_head.conv_logits.weight";
 constexpr const char* kBeside = "detector.json";
 constexpr const char* kConfigBeside = "open_clip_config.json";
 /// Flags that describe a detector rather than its use on a machine: they stand in detector.json.
@@ -43,34 +42,6 @@ const std::set<std::string> kDescription{"model",
                                          "mask-threshold",
                                          "roi-low-quality"};
 
-struct Beside {
-  Json settings;
-  std::vector<std::string> names, base;
-  models::PixelStatistics pixels;
-};
-
-std::optional<Beside> read_beside(const fs::path& detector) {
-  const fs::path file = detector.parent_path() / kBeside;
-  std::error_code ignored;
-  if (!fs::exists(file, ignored)) return std::nullopt;
-  try {
-    auto document = Json::parse(read_text(file));
-    auto& settings = document.at("settings");
-    if (settings.value("model", "") == kConfigBeside)
-      settings["model"] = (detector.parent_path() / kConfigBeside).string();
-    return Beside{.settings = settings,
-                  .names = document.at("classes").get<std::vector<std::string>>(),
-                  .base = document.at("base").get<std::vector<std::string>>(),
-                  .pixels = {.mean = document.at("mean").get<std::array<float, 3>>(),
-                             .std = document.at("std").get<std::array<float, 3>>()}};
-  } catch (const nlohmann::json::exception&) {
-    throw Error({.doing = "reading what describes a detector",
-                 .where = file.string(),
-                 .found = "a broken file",
-                 .expected = "\"settings\", \"classes\", \"base\", \"mean\" and \"std\", as training wrote them"});
-  }
-}
-
 /// Gives the options that the command line left alone the values of `settings`.
 void fill_options(const CLI::App& command, const Json& settings, const std::string& source) {
   for (const auto& [name, value] : settings.items()) {
@@ -86,6 +57,34 @@ void fill_options(const CLI::App& command, const Json& settings, const std::stri
 }
 
 }  // namespace
+
+std::optional<DetectorDescription> read_beside(const fs::path& detector) {
+  const fs::path file = detector.parent_path() / kBeside;
+  std::error_code ignored;
+  if (!fs::exists(file, ignored)) return std::nullopt;
+  std::string key;
+  try {
+    auto document = Json::parse(read_text(file));
+    const auto field = [&](const char* name) -> Json& {
+      key = name;
+      return document.at(name);
+    };
+    DetectorDescription beside;
+    beside.settings = field("settings");
+    if (beside.settings.value("model", "") == kConfigBeside)
+      beside.settings["model"] = (detector.parent_path() / kConfigBeside).string();
+    beside.names = field("classes").get<std::vector<std::string>>();
+    beside.base = field("base").get<std::vector<std::string>>();
+    beside.pixels = {.mean = field("mean").get<std::array<float, 3>>(),
+                     .std = field("std").get<std::array<float, 3>>()};
+    return beside;
+  } catch (const nlohmann::json::exception&) {
+    throw Error({.doing = "reading what describes a detector",
+                 .where = file.string(),
+                 .found = key.empty() ? "no JSON" : "no \"" + key + "\", or another kind of value there",
+                 .expected = "\"settings\", \"classes\", \"base\", \"mean\" and \"std\", as training wrote them"});
+  }
+}
 
 std::vector<std::string> LoadedDetector::names(bool base) const {
   const auto& classes = detector->box_head().classes();
@@ -179,7 +178,7 @@ const formats::TensorDict& DetectorFlags::tensors() {
 }
 
 bool DetectorFlags::has_masks() {
-  return !transfer && tensors().find(kMaskLogits) != nullptr;
+  return !transfer && detection::has_masks(tensors());
 }
 
 void DetectorFlags::finish_config(const models::ClipConfig& clip) {
@@ -218,7 +217,7 @@ models::PixelStatistics DetectorFlags::statistics(const models::ClipConfig& clip
 
 detection::DetectionClasses DetectorFlags::classes_of(const std::vector<std::string>& names,
                                                       const std::vector<std::string>& base_names,
-                                                      models::ClipModel* clip) const {
+                                                      models::ClipModel* clip, const at::Tensor& background) const {
   models::ClassEmbeddings rows;
   std::string source = "--class-names";
   if (!embeddings.empty()) {
@@ -238,8 +237,13 @@ detection::DetectionClasses DetectorFlags::classes_of(const std::vector<std::str
     }
   } else {
     auto wanted = names;
-    wanted.emplace_back("background");
+    if (!background.defined()) wanted.emplace_back("background");
     rows = embed_names(wanted, templates, model, *clip);
+  }
+  if (background.defined() && background.size(0) == rows.rows.size(1) && !rows.names.empty() &&
+      std::ranges::find(rows.names, "background") == rows.names.end()) {
+    rows.rows = at::cat({rows.rows.to(at::kFloat), background.unsqueeze(0)});
+    rows.names.emplace_back("background");
   }
   return detection::make_classes(rows, names, base_names, source);
 }
@@ -251,7 +255,7 @@ LoadedDetector DetectorFlags::make(const std::vector<std::string>& names, const 
   LoadedDetector made{
       .detector = nullptr, .clip = clip->config(), .pixels = statistics(clip->config()), .image_size = image_size};
   made.detector =
-      std::make_shared<detection::Detector>(clip->config(), config, classes_of(names, base_names, clip.get()));
+      std::make_shared<detection::Detector>(clip->config(), config, classes_of(names, base_names, clip.get(), {}));
   const at::NoGradGuard no_grad;
   const auto tower = clip->visual().named_parameters();
   for (const auto& item : made.detector->tower().named_parameters()) item.value().copy_(tower[item.key()]);
@@ -308,18 +312,18 @@ LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<st
                  .found = fmt::format("a detector of {} for {}", counted(vocabulary, "class", "classes"),
                                       counted(std::ssize(own_names), "name")),
                  .expected = "its own names in order, or --embed-path (or --pretrained) to use it for others"});
+  const auto own = tensors.find("roi_head.bbox_head.all_embeddings")->to(at::kFloat).t().contiguous();
   detection::DetectionClasses found;
   if (own_rows) {
-    found = detection::make_classes(
-        {.rows = tensors.find("roi_head.bbox_head.all_embeddings")->to(at::kFloat).t().contiguous(),
-         .names =
-             [&] {
-               auto all = own_names;
-               all.emplace_back("background");
-               return all;
-             }(),
-         .model = {}},
-        own_names, base_names, detector);
+    found = detection::make_classes({.rows = own,
+                                     .names =
+                                         [&] {
+                                           auto all = own_names;
+                                           all.emplace_back("background");
+                                           return all;
+                                         }(),
+                                     .model = {}},
+                                    own_names, base_names, detector);
   } else {
     // A class it was trained for is still one; all others are new to it.
     if (base.empty() || !other_names.empty())
@@ -332,7 +336,8 @@ LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<st
                      .expected = "embeddings of them and of \"background\", or the CLIP whose text tower makes them"});
       text = model.load(/*with_text=*/true);
     }
-    found = classes_of(wanted, base_names.empty() ? std::vector<std::string>{} : base_names, text.get());
+    found = classes_of(wanted, base_names.empty() ? std::vector<std::string>{} : base_names, text.get(),
+                       own.select(0, vocabulary));
     if (base_names.empty()) found.is_base.assign(found.names.size(), transfer);
   }
   if (transfer) config.fusion.beta = config.fusion.alpha;

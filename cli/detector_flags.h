@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,6 +25,15 @@ struct LoadedDetector {
   /// Of the classes seen in training, or of the others.
   std::vector<std::string> names(bool base) const;
 };
+
+/// What stands beside a detector's file, in detector.json.
+struct DetectorDescription {
+  nlohmann::ordered_json settings;  ///< flags by name
+  std::vector<std::string> names, base;
+  models::PixelStatistics pixels;
+};
+/// Nothing when there is no such file. Throws Error when it is broken.
+std::optional<DetectorDescription> read_beside(const std::filesystem::path& detector);
 
 struct DetectorFlags {
   ModelFlags model;
@@ -56,8 +66,9 @@ struct DetectorFlags {
 
  private:
   const formats::TensorDict& tensors();
+  /// `background`: the embedding to use when the text does not have one.
   detection::DetectionClasses classes_of(const std::vector<std::string>& names, const std::vector<std::string>& base,
-                                         models::ClipModel* clip) const;
+                                         models::ClipModel* clip, const at::Tensor& background) const;
   void finish_config(const models::ClipConfig& clip);
   models::PixelStatistics statistics(const models::ClipConfig& clip) const;
 

@@ -3,6 +3,7 @@
 #include "cli/class_names.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
+#include "clipself/base/log.h"
 #include "clipself/evaluation/average_precision.h"
 
 namespace clipself::cli {
@@ -74,6 +75,7 @@ EvalReport ap_report(const std::string& task, const ApTaskFlags& flags, int thre
     throw Error({.doing = "--class-agnostic", .found = "--task " + task, .expected = "--task coco-ap"});
   const auto truth = evaluation::read_truth(flags.truth, kind, lvis);
   const auto detections = evaluation::read_detections(flags.results, truth, kind);
+  if (detections.list.empty()) spdlog::warn("{} holds no results", flags.results);
   evaluation::ApResult result;
   if (voc) {
     result = evaluate_voc(truth, detections,

@@ -1,11 +1,14 @@
 // clipself info: what is in a file.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <ranges>
 
 #include "cli/commands.h"
+#include "cli/detector_flags.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/progress.h"
@@ -90,7 +93,32 @@ void describe_values(const Value& value, const std::string& path, Json& out) {
   }
 }
 
-Json describe_tensors(const TensorDict& tensors, bool list) {
+std::string first_few(const std::vector<std::string>& names) {
+  constexpr std::size_t kShown = 5;
+  const auto shown = names | std::views::take(kShown);
+  return names.empty() ? "none" : fmt::format("{}{}", fmt::join(shown, ", "), names.size() > kShown ? ", ..." : "");
+}
+
+/// What a detector's file and detector.json beside it say.
+Json describe_detector(const TensorDict& tensors, const std::filesystem::path& path) {
+  Json out = {{"kind", "F-ViT detector"},
+              {"classes", detection::vocabulary_of(tensors)},
+              {"masks", detection::has_masks(tensors) ? "yes" : "no"}};
+  const auto beside = read_beside(path);
+  if (!beside) return out;
+  const auto base = [&](const std::string& name) {
+    return std::ranges::find(beside->base, name) != beside->base.end();
+  };
+  std::vector<std::string> novel = beside->names;
+  std::erase_if(novel, base);
+  out["model"] = beside->settings.value("model", "");
+  out["image size"] = beside->settings.value("image-size", "");
+  out["base classes"] = first_few(beside->base);
+  out["novel classes"] = first_few(novel);
+  return out;
+}
+
+Json describe_tensors(const TensorDict& tensors, const std::filesystem::path& path, bool list) {
   double bytes = 0;
   std::int64_t numbers = 0;
   std::map<std::string, std::int64_t> types;
@@ -105,8 +133,12 @@ Json describe_tensors(const TensorDict& tensors, bool list) {
           {{"name", item.key()}, {"shape", shape_of(tensor)}, {"type", c10::toString(tensor.scalar_type())}});
   }
   Json out = {{"tensors", tensors.size()}, {"numbers", numbers}, {"bytes", format_bytes(bytes)}, {"types", types}};
-  const auto models = models::fitting_models(tensors);
-  out["fits"] = models.empty() ? Json("no built-in model") : Json(models);
+  if (detection::vocabulary_of(tensors) > 0) {
+    out.update(describe_detector(tensors, path));
+  } else {
+    const auto models = models::fitting_models(tensors);
+    out["fits"] = models.empty() ? Json("no built-in model") : Json(models);
+  }
   if (list) out["list"] = std::move(listed);
   return out;
 }
@@ -135,12 +167,7 @@ Json describe_embeddings(const models::ClassEmbeddings& embeddings, const char* 
   Json out = {{"format", format}, {"shape", shape_of(embeddings.rows)}};
   if (!embeddings.model.empty()) out["model"] = embeddings.model;
   if (!embeddings.text_tower.empty()) out["text tower"] = embeddings.text_tower;
-  if (!embeddings.names.empty()) {
-    const auto shown = std::min<std::size_t>(embeddings.names.size(), 5);
-    out["classes"] =
-        fmt::format("{}{}", fmt::join(embeddings.names.begin(), embeddings.names.begin() + std::ptrdiff_t(shown), ", "),
-                    shown < embeddings.names.size() ? ", ..." : "");
-  }
+  if (!embeddings.names.empty()) out["classes"] = first_few(embeddings.names);
   return out;
 }
 
@@ -199,7 +226,7 @@ Json describe(const std::filesystem::path& path, bool list) {
     }
     const auto state = formats::read_state_dict(path);
     out["weights in"] = state.wrapper.empty() ? "top level" : state.wrapper;
-    out.update(describe_tensors(state.tensors, list));
+    out.update(describe_tensors(state.tensors, path, list));
     if (!values.empty()) out["also holds"] = values;
   } else if (text.starts_with("\x93NUMPY")) {
     const auto [array, note] = formats::read_noted_npy(path);
@@ -223,7 +250,7 @@ Json describe(const std::filesystem::path& path, bool list) {
   } else if (path.extension() == ".safetensors" || (text.size() > 9 && text[8] == '{')) {
     const auto read = formats::read_safetensors(path);
     out["format"] = "safetensors";
-    out.update(describe_tensors(read.tensors, list));
+    out.update(describe_tensors(read.tensors, path, list));
     if (!read.metadata.empty()) out["metadata"] = read.metadata;
   } else {
     throw Error({.doing = "reading",

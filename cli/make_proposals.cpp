@@ -44,14 +44,16 @@ void run_make_proposals(MakeProposals& command, const CLI::App& sub) {
   const datasets::DetectionTestDataset data(index, folder ? command.images : command.image_root, loaded.image_size,
                                             command.exif_orientation);
   const StopRequest stop;
-  Json images = Json::array(), annotations = Json::array();
-  std::int64_t done = 0;
+  AtomicFile file(command.out);
+  Json images = Json::array();
+  std::int64_t boxes_written = 0;
+  file.write(std::string_view("{\"annotations\":["));
   Progress bar("proposing", data.size());
   detection::for_each_batch(
       data, command.batch_size, command.workers, [&](const std::vector<datasets::DetectionImage>& batch) {
         const auto found = detection::propose_images(*loaded.detector, batch, loaded.pixels);
         for (std::size_t i = 0; i < batch.size(); ++i) {
-          const auto& record = index->images[static_cast<std::size_t>(done)];
+          const auto& record = index->images[images.size()];
           images.push_back({{"id", record.id},
                             {"file_name", record.file_name},
                             {"width", batch[i].original[1]},
@@ -65,36 +67,34 @@ void run_make_proposals(MakeProposals& command, const CLI::App& sub) {
             if (score < command.least_score) break;
             if (width < command.least_side || height < command.least_side) continue;
             ++kept;
-            annotations.push_back({{"id", std::ssize(annotations) + 1},
-                                   {"image_id", record.id},
-                                   {"category_id", 1},
-                                   {"bbox", {corners[k][0], corners[k][1], width, height}},
-                                   {"area", width * height},
-                                   {"iscrowd", 0},
-                                   {"score", score}});
+            const Json annotation = {{"id", ++boxes_written},  {"image_id", record.id},
+                                     {"category_id", 1},       {"bbox", {corners[k][0], corners[k][1], width, height}},
+                                     {"area", width * height}, {"iscrowd", 0},
+                                     {"score", score}};
+            file.write((boxes_written > 1 ? ",\n" : "\n") + annotation.dump());
           }
-          ++done;
         }
-        bar.update(done);
-        if (stop.signal() != 0) {
-          bar.clear();
-          spdlog::warn("interrupted: nothing was written");
-          throw ExitCode{128 + stop.signal()};
-        }
+        bar.update(std::ssize(images));
+        return stop.signal() == 0;
       });
   bar.clear();
-  if (annotations.empty())
+  if (boxes_written == 0 && stop.signal() == 0)
     throw Error({.doing = "making proposals",
                  .where = command.images,
                  .found = fmt::format("no box of score {:g} or more", command.least_score),
                  .expected = "some",
                  .hint = "a lower --min-score"});
-  const Json document = {{"images", std::move(images)},
-                         {"annotations", std::move(annotations)},
-                         {"categories", {{{"id", 1}, {"name", "object"}}}}};
-  write_text(command.out, document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
-  fmt::print("{}: {} in {}\n", command.out, counted(std::ssize(document["annotations"]), "box", "boxes"),
-             counted(data.size(), "image"));
+  const Json categories = {{{"id", 1}, {"name", "object"}}};
+  file.write("],\n\"images\":" + images.dump(-1, ' ', false, Json::error_handler_t::replace) +
+             ",\n\"categories\":" + categories.dump() + "}\n");
+  file.commit();
+  fmt::print("{}: {} in {}\n", command.out, counted(boxes_written, "box", "boxes"),
+             counted(std::ssize(images), "image"));
+  if (stop.signal() != 0) {
+    spdlog::warn("interrupted after {} of {}: the file holds the boxes of these", images.size(),
+                 counted(data.size(), "image"));
+    throw ExitCode{128 + stop.signal()};
+  }
 }
 
 }  // namespace

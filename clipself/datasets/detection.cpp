@@ -28,9 +28,22 @@ void check(const DetectionOptions& options) {
     refuse_detection("flip probability", fmt::format("{}", options.flip_probability), "0 to 1");
 }
 
+/// The picture as its annotations see it: a photo whose sides they give unturned is not turned.
 formats::Image read_rgb(const std::filesystem::path& root, const ImageRecord& record, bool apply_exif_orientation) {
   const auto path = resolve_below(root, record.file_name);
-  return formats::to_rgb(formats::read_image(path, {.apply_exif_orientation = apply_exif_orientation}));
+  const auto read = [&](bool turn) {
+    return formats::to_rgb(formats::read_image(path, {.apply_exif_orientation = turn}));
+  };
+  const auto fits = [&](const formats::Image& image) {
+    return record.width < 1 || record.height < 1 || (image.width == record.width && image.height == record.height);
+  };
+  auto image = read(apply_exif_orientation);
+  if (fits(image)) return image;
+  if (auto other = read(!apply_exif_orientation); fits(other) && apply_exif_orientation) return other;
+  throw Error({.doing = "reading image",
+               .where = path.string(),
+               .found = fmt::format("{} x {} pixels", image.width, image.height),
+               .expected = fmt::format("{} x {}, as its annotations say", record.width, record.height)});
 }
 
 }  // namespace
@@ -88,12 +101,6 @@ std::optional<Sample> DetectionDataset::try_get(std::int64_t index, Rng& rng) co
   const std::size_t place = position(index);
   const ImageRecord& record = index_.images[place];
   const formats::Image image = read_rgb(image_root_, record, options_.apply_exif_orientation);
-  if (options_.masks && (image.width != record.width || image.height != record.height)) {
-    throw Error({.doing = "reading image",
-                 .where = (image_root_ / record.file_name).string(),
-                 .found = fmt::format("{} x {} pixels", image.width, image.height),
-                 .expected = fmt::format("{} x {}, which its masks have", record.width, record.height)});
-  }
   const auto objects = detection_objects(index_, place, classes_, options_.masks);
   auto sample =
       augment(image, objects, draw_augmentation(image.width, image.height, options_, rng), options_.image_size);

@@ -75,9 +75,12 @@ void JsonWalker::walk(const std::function<void(json::document&)>& read) {
       fail("more text after the end, at byte " + std::to_string(rest - file.view().data()), "one JSON value");
     }
   } catch (const simdjson::simdjson_error& error) {
-    std::string found = std::string(simdjson::error_message(error.error()));
+    const bool cut = error.error() == simdjson::INCOMPLETE_ARRAY_OR_OBJECT;  // found before anything is read
+    std::string found =
+        cut ? "an array or object that does not end, in " + std::to_string(file.view().size()) + " bytes"
+            : std::string(simdjson::error_message(error.error()));
     const char* at = nullptr;
-    if (begun && document.current_location().get(at) == simdjson::SUCCESS) {
+    if (begun && !cut && document.current_location().get(at) == simdjson::SUCCESS) {
       found += " near byte " + std::to_string(at - file.view().data());
     }
     fail(found, "valid JSON");

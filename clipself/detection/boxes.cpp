@@ -9,6 +9,9 @@
 namespace clipself::detection {
 namespace {
 
+/// Of a picture of 1024 pixels with 300 objects, all overlaps with the anchors would be 80 million.
+constexpr std::int64_t kMostOverlaps = std::int64_t{1} << 22;
+
 void require_boxes(const at::Tensor& boxes, const char* doing) {
   if (boxes.dim() == 2 && boxes.size(1) == 4) return;
   throw Error({.doing = doing, .found = c10::str("boxes of shape ", boxes.sizes()), .expected = "(N, 4)"});
@@ -108,22 +111,26 @@ Assignment assign(const at::Tensor& boxes, const at::Tensor& objects, const Assi
   const auto longs = boxes.options().dtype(at::kLong);
   if (count == 0 || object_count == 0)
     return {at::zeros({count}, longs), at::zeros({count}, boxes.options().dtype(at::kFloat))};
-  const auto overlaps = box_iou(objects, boxes);  // objects, boxes
-  const auto best = overlaps.amax(0);
-  // The first of equal objects, which max's own choice does not promise.
-  const auto first = (overlaps == best.unsqueeze(0)).to(at::kByte).argmax(0);
+  at::Tensor best, first, last = at::zeros({count}, longs);
+  const std::int64_t chunk = std::max<std::int64_t>(1, kMostOverlaps / count);
+  for (std::int64_t begin = 0; begin < object_count; begin += chunk) {
+    const auto overlaps = box_iou(objects.slice(0, begin, begin + chunk), boxes);  // objects, boxes
+    const auto most = overlaps.amax(0);
+    // The first of equal objects, which max's own choice does not promise.
+    const auto place = (overlaps == most.unsqueeze(0)).to(at::kByte).argmax(0) + begin;
+    first = begin == 0 ? place : at::where(most > best, place, first);
+    best = begin == 0 ? most : at::maximum(best, most);
+    if (!options.low_quality) continue;
+    const auto own_best = overlaps.amax(1, /*keepdim=*/true);
+    const auto claims = (overlaps == own_best).logical_and(own_best >= options.least);
+    // The last of those that claim a box, so looked for from behind.
+    const auto from_behind = claims.flip(0).to(at::kByte).argmax(0);
+    last = at::where(claims.any(0), begin + overlaps.size(0) - from_behind, last);
+  }
   auto object = at::full({count}, -1, longs);
   object = at::where((best >= 0).logical_and(best < options.negative), at::zeros_like(object), object);
   object = at::where(best >= options.positive, first + 1, object);
-  if (options.low_quality) {
-    const auto own_best = std::get<0>(overlaps.max(1));
-    const auto claims =
-        (overlaps == own_best.unsqueeze(1)).logical_and((own_best >= options.least).unsqueeze(1));  // objects, boxes
-    const auto numbers = at::arange(1, object_count + 1, longs).unsqueeze(1);
-    const auto last = (claims.to(at::kLong) * numbers).amax(0);
-    object = at::where(last > 0, last, object);
-  }
-  return {object, best};
+  return {at::where(last > 0, last, object), best};
 }
 
 Drawn draw(const at::Tensor& object, const SampleOptions& options, Rng& rng) {

@@ -238,4 +238,8 @@ std::int64_t vocabulary_of(const formats::TensorDict& tensors) {
   return embeddings == nullptr || embeddings->dim() != 2 ? 0 : embeddings->size(1) - 1;
 }
 
+bool has_masks(const formats::TensorDict& tensors) {
+  return tensors.find("roi_head.mask_head.conv_logits.weight") != nullptr;
+}
+
 }  // namespace clipself::detection

@@ -112,5 +112,7 @@ DetectorLoadReport load_detector(Detector& detector, const formats::TensorDict& 
                                  bool transfer);
 /// The file's vocabulary size without background, 0 when it is no detector.
 std::int64_t vocabulary_of(const formats::TensorDict& tensors);
+/// Whether the file's detector has a mask head.
+bool has_masks(const formats::TensorDict& tensors);
 
 }  // namespace clipself::detection

@@ -59,13 +59,13 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
 }
 
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
-                    const std::function<void(const std::vector<datasets::DetectionImage>& images)>& take) {
+                    const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take) {
   evaluation::Prefetch<datasets::DetectionImage> ahead(data.size(), workers,
                                                        [&](std::int64_t index) { return data.get(index); });
   for (std::int64_t first = 0; first < data.size(); first += batch) {
     std::vector<datasets::DetectionImage> images;
     for (std::int64_t i = first; i < std::min(first + batch, data.size()); ++i) images.push_back(ahead.next());
-    take(images);
+    if (!take(images)) return;
   }
 }
 

@@ -19,9 +19,9 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
                                       const models::PixelStatistics& pixels);
 
 /// Calls `take` for all images of a data set in order, `batch` at a time, read ahead by `workers` threads (0: none).
-/// Throws Error when one cannot be read.
+/// `take` says whether to go on. Throws Error when one cannot be read.
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
-                    const std::function<void(const std::vector<datasets::DetectionImage>& images)>& take);
+                    const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take);
 
 /// Appends what was found in an image: class c as category `category_ids[c]`, boxes as x, y, width, height, masks as
 /// run lengths.

@@ -31,7 +31,6 @@ class DetectionWalker : private datasets::JsonWalker {
       each_of(array, [this](object result) { entry(result); });
       entry_ = -1;
     });
-    if (detections_.list.empty()) fail("an empty array", "results");
     return std::move(detections_);
   }
 
@@ -59,7 +58,11 @@ class DetectionWalker : private datasets::JsonWalker {
         has_score = true;
       } else if (is(key, "bbox")) {
         value corners = field.value();
-        if (!is_empty_array(corners)) detection.bbox = box(corners);
+        if (is_empty_array(corners)) continue;
+        detection.bbox = box(corners);
+        if (detection.bbox[2] < 0 || detection.bbox[3] < 0)
+          fail(fmt::format("{:g} x {:g} pixels", detection.bbox[2], detection.bbox[3]),
+               "left, top, width and height; are these two corners?");
       } else if (is(key, "segmentation")) {
         value region = field.value();
         if (kind_ == RegionKind::kBoxes && detection.has_bbox()) continue;

@@ -71,6 +71,8 @@ at::Tensor batched_nms(const at::Tensor& boxes, const at::Tensor& scores, const 
   const auto floats = boxes.to(at::kFloat);
   const auto moved = floats + (groups.to(at::kFloat) * (floats.max() + 1)).unsqueeze(1);
   if (boxes.size(0) < kSplitBoxes) return nms(moved, scores, iou_threshold, most);
+  if (!boxes.is_cpu())  // once, not once a group
+    return batched_nms(boxes.cpu(), scores.cpu(), groups.cpu(), iou_threshold, most).to(boxes.device());
   auto kept = at::zeros({boxes.size(0)}, groups.options().dtype(at::kBool));
   const auto distinct = std::get<0>(at::_unique(groups)).to(at::kCPU).contiguous();
   for (std::int64_t i = 0; i < distinct.numel(); ++i) {

@@ -52,7 +52,7 @@ bad 'results for annotations' 'boxes.json|an object' --gt boxes.json
 bad 'picture for results' '000001.png' --results images/000001.png
 for part in 1 50 99; do
   truncated boxes.json $part >cut.json
-  bad "results cut at $part %" cut.json --results cut.json
+  bad "results cut at $part %" 'cut.json|does not end' --results cut.json
   truncated gt.json $part >cut.json
   bad "annotations cut at $part %" cut.json --gt cut.json
 done
@@ -60,7 +60,9 @@ done
 # Entries
 one() { results one.json "$box" "$3" && bad "$1" "one.json|$2" --results one.json "${@:4}"; }
 echo '[]' >none.json
-bad 'no results in the file' 'none.json|empty' --results none.json
+accepted 'a detector that found nothing' eval --task coco-ap --gt gt.json --results none.json
+grep -q 'none.json.*no results' "$work.err" || failed 'a detector that found nothing' 'no warning'
+one 'corners for a box' '[1].bbox|corners' '{"image_id": 1, "category_id": 1, "score": 0.5, "bbox": [9, 9, -3, 2]}'
 one 'entry of another kind' '[1]|an object' 3
 one 'unknown image' '[1].image_id|3' '{"image_id": 3, "category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.5}'
 one 'unknown category' '[1].category_id|2' '{"image_id": 1, "category_id": 2, "bbox": [0, 0, 2, 2], "score": 0.5}'

@@ -25,6 +25,8 @@ test=(detect test "${detector[@]}" --val-data instances.json --val-image-root im
 accepted testing "${test[@]}" --results made/results.json --out made/report.json --per-class
 [[ -s made/results.json && -s made/report.json ]] || failed testing 'no results or report written'
 accepted 'the results in eval' eval --task coco-ap --gt instances.json --results made/results.json
+accepted 'what is in it' info made/whole/checkpoints/epoch_2.pt
+grep -q 'F-ViT detector' "$work.out" && grep -q 'base classes.*red box' "$work.out" || failed 'what is in it' 'no word of a detector'
 accepted 'a batch of two' "${test[@]}" --test-batch-size 2 --json
 accepted 'as it is' "${test[@]}" --json && cp "$work.out" made/own.json
 accepted 'its names in another order' "${test[@]}" --json --class-names 'blue box,red box'
@@ -112,5 +114,7 @@ refused 'categories of other names' "renamed.json|'red box'" detect test "${dete
 refused 'proposals of nothing' '--min-score' make-proposals "${detector[@]}" --images images --min-score 1 --out out/p.json
 refused 'labels without nouns' '--names' make-pseudo-labels --model tower.json --pretrained none --proposals made/proposals.json \
   --image-root images --out out/l.json
+sed -e '/"mean"/,/]/d' made/whole/checkpoints/detector.json >broken/detector.json
+refused 'a description without statistics' 'broken/detector.json|mean' detect predict images --detector broken/epoch_2.pt --out out
 refused 'labels of no boxes' 'empty.json' "${label[@]}" --proposals empty.json --out out/l.json
 finish

@@ -246,13 +246,34 @@ TEST_F(DetectionFolderTest, BoxesWithoutAnAreaAreNoTrainingData) {
   expect_contains(error_of([&] { DetectionDataset(index(), folder_.path(), {.class_names = {}}); }), "an area above 0");
 }
 
-TEST_F(DetectionFolderTest, APictureOfAnotherSizeThanItsMasksIsAnError) {
+TEST_F(DetectionFolderTest, APictureOfAnotherSizeThanItsAnnotationsSayIsAnError) {
   replace("\"width\": 40", "\"width\": 41");
-  const DetectionDataset boxes(index(), folder_.path(), {.image_size = 64, .class_names = {}});
-  const DetectionDataset masks(index(), folder_.path(), {.image_size = 64, .masks = true, .class_names = {}});
+  const DetectionDataset training(index(), folder_.path(), {.image_size = 64, .class_names = {}});
+  const DetectionTestDataset testing(std::make_shared<AnnotationIndex>(index()), folder_.path(), 64);
   Rng rng(1);
-  EXPECT_NO_THROW(boxes.get(0, rng));
-  expect_contains(error_of([&] { masks.get(0, rng); }), "0.png");
+  for (const auto& error : {error_of([&] { training.get(0, rng); }), error_of([&] { testing.get(0); })}) {
+    expect_contains(error, "0.png");
+    expect_contains(error, "40 x 50 pixels");
+    expect_contains(error, "41 x 50");
+  }
+}
+
+TEST_F(DetectionFolderTest, APhotoIsTurnedAsItsAnnotationsSee) {
+  const auto photo = reference("images/exif_6.jpg");  // to be turned by a quarter
+  const auto stored = formats::read_image(photo);
+  ASSERT_NE(stored.width, stored.height);
+  std::filesystem::copy_file(photo, folder_.path() / "photo.jpg");
+  replace("0.png", "photo.jpg");
+  const auto original = [&](int width, int height) {
+    auto data = index();
+    data.images[0].width = width;
+    data.images[0].height = height;
+    return DetectionTestDataset(std::make_shared<AnnotationIndex>(data), folder_.path(), 64).get(0).original;
+  };
+  const std::array<int, 2> as_stored{stored.height, stored.width}, upright{stored.width, stored.height};
+  EXPECT_EQ(original(stored.width, stored.height), as_stored);
+  EXPECT_EQ(original(stored.height, stored.width), upright);
+  EXPECT_EQ(original(0, 0), upright) << "a size that is not known";
 }
 
 TEST_F(DetectionFolderTest, TestingTakesEveryImageAsItIs) {
