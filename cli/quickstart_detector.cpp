@@ -237,7 +237,8 @@ void detector_story(const WorldSession& session) {
   const auto picture = write_detector_picture(session, before, after, tester);
   fmt::print(R"(
 Try the detector, for example
-  clipself detect predict {0}/data/val2017/000000500001.jpg --detector {1} --precision fp32 --out {0}/pictures
+  clipself detect predict {0}/data/val2017/000000500001.jpg --detector {1} --precision fp32 --out {0}/pictures \
+    --names "red square,blue circle" --pretrained {0}/proposals.safetensors --templates {0}/prompts.txt
   clipself detect test --detector {1} --precision fp32 --val-data {2} --val-image-root {3} --per-class
 
 Picture: {4}

@@ -32,7 +32,8 @@ class WordTokenizer : public Tokenizer {
         throw Error({.doing = "reading the words of",
                      .where = std::string(text),
                      .found = "'" + std::string(word) + "'",
-                     .expected = "words of the vocabulary " + where_});
+                     .expected = "words of the vocabulary " + where_,
+                     .hint = "a small vocabulary needs prompts of its own words (--templates FILE)"});
       out.push_back(found == ids_.end() ? *unknown_ : found->second);
     }
     return out;

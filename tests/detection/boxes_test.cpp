@@ -151,6 +151,34 @@ TEST(Assign, TakesNoBoxesAndNoObjects) {
 }
 
 /// `positives` objects' boxes, as many of neither kind, then `negatives` of background.
+TEST(Assign, ManyObjectsAreMatchedAsOneByOne) {
+  // More overlaps than are made at once; whole coordinates, so that there are equal ones.
+  constexpr std::int64_t kBoxes = 60000, kObjects = 150;
+  at::manual_seed(3);
+  const auto boxes_in = [](std::int64_t count, std::int64_t side, std::int64_t most) {
+    const auto corner = at::randint(0, side, {count, 2}, at::kFloat);
+    return at::cat({corner, corner + at::randint(1, most, {count, 2}, at::kFloat)}, 1);
+  };
+  const auto boxes = boxes_in(kBoxes, 300, 40), objects = boxes_in(kObjects, 300, 60);
+  const AssignOptions options{.positive = 0.5, .negative = 0.3, .least = 0.2, .low_quality = true};
+  const auto found = assign(boxes, objects, options);
+  auto best = at::full({kBoxes}, -1.0), first = at::zeros({kBoxes}, at::kLong), last = at::zeros({kBoxes}, at::kLong);
+  for (std::int64_t i = 0; i < kObjects; ++i) {
+    const auto overlaps = box_iou(objects.narrow(0, i, 1), boxes)[0];
+    first.masked_fill_(overlaps > best, i + 1);
+    best = at::maximum(best, overlaps);
+    const double own = overlaps.max().item<double>();
+    if (own >= options.least) last.masked_fill_(overlaps == own, i + 1);
+  }
+  auto expected = at::full({kBoxes}, -1, at::kLong);
+  expected.masked_fill_(best < options.negative, 0);
+  expected = at::where(best >= options.positive, first, expected);
+  expected = at::where(last > 0, last, expected);
+  EXPECT_TRUE(at::equal(found.object, expected));
+  EXPECT_TRUE(at::equal(found.overlap, best));
+  EXPECT_GT((expected > 100).sum().item<std::int64_t>(), 0);
+}
+
 at::Tensor assigned(std::int64_t positives, std::int64_t negatives) {
   return at::cat(
       {at::full({positives}, 3, at::kLong), at::full({positives}, -1, at::kLong), at::zeros({negatives}, at::kLong)});
