@@ -50,6 +50,9 @@ Json entries_of(const evaluation::Detections& found, const fs::path& file, const
 void run_detect_predict(DetectPredict& command, const CLI::App& sub) {
   const auto files = find_pictures(command.images);
   require_pictures(files);
+  if (sub.count("--names") > 0 && command.names.empty())
+    throw Error(
+        {.doing = "--names", .found = "nothing", .expected = "what to look for, such as \"a cat,traffic light\""});
   const auto names = command.names.empty() ? std::vector<std::string>{} : parse_names(command.names, "--names");
   for (auto name = names.begin(); name != names.end(); ++name)
     if (std::find(names.begin(), name, *name) != name)

@@ -137,6 +137,10 @@ class DetectTrainRun {
                      .where = flags_.train_data,
                      .found = "no category '" + name + "'",
                      .expected = "every class among its categories"});
+    if (!index.images.empty()) {  // the folder is the right one, before a run is begun in it
+      const auto first = datasets::resolve_below(flags_.train_image_root, index.images.front().file_name);
+      require_file(first.string(), "--train-image-root");
+    }
     dataset_ = std::make_shared<datasets::DetectionDataset>(std::move(index), flags_.train_image_root, options);
     // Labels follow the file's order, and so must the names.
     names_.clear();

@@ -278,6 +278,12 @@ LoadedDetector DetectorFlags::load(const CLI::App& command, const std::vector<st
                  .found = "weights without class embeddings",
                  .expected = "a detector, of 'clipself detect train' or F-ViT's"});
   const auto beside = read_beside(detector);
+  if (!beside) spdlog::warn("no {} beside {}: flags and their defaults say what it is", kBeside, detector);
+  if (command.count("--masks") > 0 && config.masks && !made_for_masks)
+    throw Error({.doing = "--masks",
+                 .where = detector,
+                 .found = transfer ? "a transfer, which has none" : "a detector without masks",
+                 .expected = "one trained with --masks"});
   if (beside) fill_options(command, beside->settings, (fs::path(detector).parent_path() / kBeside).string());
   const auto type = parse_precision(model.precision);
   const auto device = parse_device(model.device);

@@ -16,13 +16,22 @@ evaluation::DetectionArea detection_area(const std::string& name, bool lvis) {
   return name == "box" ? evaluation::DetectionArea::kBox : evaluation::DetectionArea::kMask;
 }
 
-/// The classes that a flag lists; at least one must be among the results'.
+/// The classes that a flag lists; at least one must be among the results', and what is not is told.
 std::vector<std::string> listed_classes(const std::string& text, const std::string& flag,
                                         const evaluation::ApResult& result) {
   if (text.empty()) return {};
   auto names = parse_names(text, flag);
-  for (const auto& entry : result.classes)
-    if (std::ranges::find(names, entry.name) != names.end()) return names;
+  const auto known = [&](const std::string& name) {
+    return std::ranges::find(result.classes, name, &evaluation::ClassAp::name) != result.classes.end();
+  };
+  const auto unknown = std::ranges::find_if_not(names, known);
+  if (std::ranges::any_of(names, known)) {
+    if (unknown != names.end())
+      spdlog::warn("{}: {} of {} names are no category of the annotations, '{}' among them", flag,
+                   names.size() - static_cast<std::size_t>(std::ranges::count_if(names, known)), names.size(),
+                   *unknown);
+    return names;
+  }
   throw Error({.doing = flag,
                .where = text,
                .found = "no name that the annotations have",
@@ -89,9 +98,15 @@ EvalReport ap_report(const std::string& task, const ApTaskFlags& flags, int thre
     if (!flags.max_detections.empty()) options.max_detections = flags.max_detections;
     result = lvis ? evaluate_lvis(truth, detections, options) : evaluate_coco(truth, detections, options);
   }
-  if (!flags.base_classes.empty() || !flags.novel_classes.empty())
-    result.split = split_ap(result, listed_classes(flags.base_classes, "--base-classes", result),
-                            listed_classes(flags.novel_classes, "--novel-classes", result));
+  if (!flags.base_classes.empty() || !flags.novel_classes.empty()) {
+    const auto base = listed_classes(flags.base_classes, "--base-classes", result);
+    const auto novel = listed_classes(flags.novel_classes, "--novel-classes", result);
+    for (const auto& name : novel)
+      if (std::ranges::find(base, name) != base.end())
+        throw Error(
+            {.doing = "--novel-classes", .where = name, .found = "a base class too", .expected = "one or the other"});
+    result.split = split_ap(result, base, novel);
+  }
   return {evaluation::report_json(result), evaluation::report_table(result, per_class)};
 }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <ranges>
+#include <set>
 
 #include "cli/commands.h"
 #include "cli/detector_flags.h"
@@ -99,11 +100,9 @@ std::string first_few(const std::vector<std::string>& names) {
   return names.empty() ? "none" : fmt::format("{}{}", fmt::join(shown, ", "), names.size() > kShown ? ", ..." : "");
 }
 
-/// What a detector's file and detector.json beside it say.
-Json describe_detector(const TensorDict& tensors, const std::filesystem::path& path) {
-  Json out = {{"kind", "F-ViT detector"},
-              {"classes", detection::vocabulary_of(tensors)},
-              {"masks", detection::has_masks(tensors) ? "yes" : "no"}};
+/// What detector.json beside a detector's file says.
+Json describe_beside(const std::filesystem::path& path) {
+  Json out = Json::object();
   const auto beside = read_beside(path);
   if (!beside) return out;
   const auto base = [&](const std::string& name) {
@@ -115,6 +114,14 @@ Json describe_detector(const TensorDict& tensors, const std::filesystem::path& p
   out["image size"] = beside->settings.value("image-size", "");
   out["base classes"] = first_few(beside->base);
   out["novel classes"] = first_few(novel);
+  return out;
+}
+
+Json describe_detector(const TensorDict& tensors, const std::filesystem::path& path) {
+  Json out = {{"kind", "F-ViT detector"},
+              {"classes", detection::vocabulary_of(tensors)},
+              {"masks", detection::has_masks(tensors) ? "yes" : "no"}};
+  out.update(describe_beside(path));
   return out;
 }
 
@@ -209,6 +216,27 @@ Json describe_annotations(const std::filesystem::path& path) {
           {"first image", index.images.front().file_name}};
 }
 
+/// A detector's findings: an array of what read_detections reads.
+Json describe_results(std::string_view text) {
+  std::set<std::int64_t> images, categories;
+  std::int64_t count = 0, masks = 0;
+  const auto document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!document.is_array()) return {};
+  for (const auto& entry : document) {
+    if (!entry.is_object() || !entry.contains("image_id") || !entry.contains("score")) return {};
+    ++count;
+    masks += entry.contains("segmentation") ? 1 : 0;
+    images.insert(entry["image_id"].is_number() ? entry["image_id"].get<std::int64_t>() : -1);
+    if (entry.contains("category_id") && entry["category_id"].is_number())
+      categories.insert(entry["category_id"].get<std::int64_t>());
+  }
+  return {{"format", "detection results"},
+          {"detections", count},
+          {"with masks", masks},
+          {"images with any", images.size()},
+          {"categories with any", categories.size()}};
+}
+
 Json describe(const std::filesystem::path& path, bool list) {
   const MappedFile file(path);
   const auto text = file.text();
@@ -244,6 +272,17 @@ Json describe(const std::filesystem::path& path, bool list) {
              first != std::string_view::npos && (text[first] == '{' || text[first] == '[')) {
     constexpr std::size_t kLargestConfig = std::size_t{1} << 20;
     const bool small = text.size() < kLargestConfig;
+    if (path.filename() == "detector.json") {
+      out["format"] = "description of a detector";
+      out.update(describe_beside(path));
+      return out;
+    }
+    if (text[first] == '[') {
+      if (const auto results = describe_results(text); !results.empty()) {
+        out.update(results);
+        return out;
+      }
+    }
     out.update(small && is_model_config(Json::parse(text, nullptr, /*allow_exceptions=*/false))
                    ? describe_model(path)
                    : describe_annotations(path));

@@ -24,6 +24,7 @@ struct MakeProposals {
   std::string images, image_root, out;
   double least_score = 0.5, least_side = 8;
   int most = 100, batch_size = 1, workers = 2;
+  std::int64_t max_unreadable = 100;
   bool exif_orientation = false;
 };
 
@@ -46,14 +47,15 @@ void run_make_proposals(MakeProposals& command, const CLI::App& sub) {
   const StopRequest stop;
   AtomicFile file(command.out);
   Json images = Json::array();
-  std::int64_t boxes_written = 0;
+  std::int64_t boxes_written = 0, unreadable = 0;
   file.write(std::string_view("{\"annotations\":["));
   Progress bar("proposing", data.size());
   detection::for_each_batch(
-      data, command.batch_size, command.workers, [&](const std::vector<datasets::DetectionImage>& batch) {
+      data, command.batch_size, command.workers,
+      [&](const std::vector<datasets::DetectionImage>& batch) {
         const auto found = detection::propose_images(*loaded.detector, batch, loaded.pixels);
         for (std::size_t i = 0; i < batch.size(); ++i) {
-          const auto& record = index->images[images.size()];
+          const auto& record = index->images[static_cast<std::size_t>(batch[i].index)];
           images.push_back({{"id", record.id},
                             {"file_name", record.file_name},
                             {"width", batch[i].original[1]},
@@ -74,8 +76,13 @@ void run_make_proposals(MakeProposals& command, const CLI::App& sub) {
             file.write((boxes_written > 1 ? ",\n" : "\n") + annotation.dump());
           }
         }
-        bar.update(std::ssize(images));
+        bar.update(batch.back().index + 1);
         return stop.signal() == 0;
+      },
+      [&](const Error& error) {
+        bar.clear();
+        spdlog::warn("left out: {}", error.what());
+        if (++unreadable > command.max_unreadable) throw error;
       });
   bar.clear();
   if (boxes_written == 0 && stop.signal() == 0)
@@ -127,6 +134,10 @@ void add_make_proposals(CLI::App& app) {
   sub->add_option("--workers", command->workers, "Threads that read images")
       ->capture_default_str()
       ->check(CLI::Range(0, 1024));
+  sub->add_option("--max-unreadable", command->max_unreadable,
+                  "Images that cannot be read are left out, up to this many")
+      ->capture_default_str()
+      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
   sub->add_flag("--exif-orientation", command->exif_orientation,
                 "Turn photos as their EXIF tag says, for a 'clipself train --exif-orientation'");
   sub->callback([command, sub] { run_make_proposals(*command, *sub); });

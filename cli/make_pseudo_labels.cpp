@@ -35,7 +35,14 @@ void run_make_pseudo_labels(const MakePseudoLabels& command) {
   if (index.annotation_count() == 0)
     throw Error({.doing = "--proposals", .where = command.proposals, .found = "no boxes", .expected = "boxes to name"});
   const auto model = command.model.load(command.nouns.need_text());
-  const auto nouns = command.nouns.load(command.model, *model);
+  auto nouns = command.nouns.load(command.model, *model);
+  // A detector's embeddings have a row for what is no thing.
+  if (const auto none = std::ranges::find(nouns.names, "background"); none != nouns.names.end()) {
+    const auto row = none - nouns.names.begin();
+    nouns.rows = at::cat({nouns.rows.slice(0, 0, row), nouns.rows.slice(0, row + 1)});
+    nouns.names.erase(none);
+    spdlog::info("\"background\" is no noun: left out");
+  }
   model->freeze(type);
   const StopRequest stop;
   Progress bar("naming boxes", std::ssize(index.images));
@@ -50,6 +57,7 @@ void run_make_pseudo_labels(const MakePseudoLabels& command) {
   const auto boxes = distillation::write_pseudo_labels(command.out, *model, index, command.image_root, nouns.rows,
                                                        nouns.names, options);
   bar.clear();
+  if (boxes == 0) spdlog::warn("no box passed --min-size and --max-size");
   fmt::print("{}: {} of {} boxes (the others by --max-boxes, --min-size, --max-size) in {}, named by {}\n", command.out,
              boxes, index.annotation_count(), counted(std::ssize(index.images), "image"),
              counted(std::ssize(nouns.names), "noun"));

@@ -147,6 +147,7 @@ DetectionImage DetectionTestDataset::get(std::int64_t index) const {
   const ImageRecord& record = index_->images.at(static_cast<std::size_t>(index));
   DetectionImage image = detection_image(read_rgb(image_root_, record, apply_exif_orientation_), image_size_);
   image.image_id = record.id;
+  image.index = index;
   return image;
 }
 

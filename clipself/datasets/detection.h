@@ -130,6 +130,7 @@ class DetectionDataset : public Dataset {
 /// A picture as a detector is tested on it.
 struct DetectionImage {
   std::int64_t image_id = 0;
+  std::int64_t index = 0;               ///< in the data set
   at::Tensor image;                     ///< uint8 (3, S, S): longer side S, padded right and bottom with 0
   std::array<int, 2> original{};        ///< height and width of the picture
   std::array<int, 2> content{};         ///< height and width within the square

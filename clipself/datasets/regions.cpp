@@ -78,19 +78,25 @@ std::vector<Region> grid_regions(int width, int height, const GridChoice& choice
   return regions;
 }
 
-std::vector<Region> proposal_regions(int width, int height, std::span<const Annotation> annotations,
-                                     const ProposalOptions& options, std::span<const int> order) {
+std::vector<Region> passing_proposals(int width, int height, std::span<const Annotation> annotations,
+                                      const ProposalOptions& options, std::span<const int> order) {
   std::vector<Region> regions;
   const int looked_at = std::min(static_cast<int>(order.size()), options.max_boxes);
   for (int row = 0; row < looked_at; ++row) {
     const Annotation& annotation = annotations[static_cast<std::size_t>(order[static_cast<std::size_t>(row)])];
     const auto& [x, y, w, h] = annotation.bbox;
-    const double area = w * h;
+    const double area = w > 0 ? w * h : 0;  // not of two negative sides
     if (!(area >= options.min_size * options.min_size && area <= options.max_size * options.max_size)) continue;
     const ops::Box crop = enlarged_about(x + w * 0.5, y + h * 0.5, w, h, options.crop_scale, width, height);
     if (crop.x1 <= crop.x0 || crop.y1 <= crop.y0) continue;
     regions.push_back({.row = row, .box = corners(annotation), .crop = crop});
   }
+  return regions;
+}
+
+std::vector<Region> proposal_regions(int width, int height, std::span<const Annotation> annotations,
+                                     const ProposalOptions& options, std::span<const int> order) {
+  auto regions = passing_proposals(width, height, annotations, options, order);
   if (regions.empty()) {
     regions.push_back({.row = 0,
                        .box = {0, 0, round_to_float(width / 4.0), round_to_float(height / 4.0)},

@@ -41,8 +41,11 @@ struct ProposalOptions {
   double max_size = 1024;
   double crop_scale = 1.5;  ///< the teacher's crop is the box enlarged by this about its centre, and clipped
 };
-/// The annotations order[0], order[1], ... (at most max_boxes looked at); when none passes, the top-left quarter. A box
-/// whose enlarged crop lies outside the image is left out like one of the wrong size (the original raises).
+/// The annotations order[0], order[1], ... (at most max_boxes looked at). A box whose enlarged crop lies outside the
+/// image is left out like one of the wrong size (the original raises).
+std::vector<Region> passing_proposals(int width, int height, std::span<const Annotation> annotations,
+                                      const ProposalOptions& options, std::span<const int> order);
+/// The same for training, which needs a region: when none passes, the top-left quarter.
 std::vector<Region> proposal_regions(int width, int height, std::span<const Annotation> annotations,
                                      const ProposalOptions& options, std::span<const int> order);
 

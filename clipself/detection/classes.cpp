@@ -22,7 +22,10 @@ DetectionClasses make_classes(const models::ClassEmbeddings& embeddings, const s
   for (std::size_t i = 0; i < embeddings.names.size(); ++i)
     row_of.emplace(embeddings.names[i], static_cast<std::int64_t>(i));
   if (row_of.empty())
-    refuse("embeddings without names", "a file that names its rows", "'clipself embed-text --out FILE.pt' writes one");
+    refuse("embeddings without names", "a file that names its rows",
+           "'clipself embed-text --background --out FILE.pt' writes one");
+  if (std::ranges::find(names, "background") != names.end())
+    refuse("'background' among the classes", "things alone; background stands behind them by itself");
   std::vector<std::int64_t> rows;
   auto wanted = names;
   wanted.emplace_back("background");

@@ -1,6 +1,7 @@
 #include "clipself/detection/inference.h"
 
 #include <algorithm>
+#include <variant>
 
 #include "clipself/base/error.h"
 #include "clipself/evaluation/prefetch.h"
@@ -59,13 +60,28 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
 }
 
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
-                    const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take) {
-  evaluation::Prefetch<datasets::DetectionImage> ahead(data.size(), workers,
-                                                       [&](std::int64_t index) { return data.get(index); });
-  for (std::int64_t first = 0; first < data.size(); first += batch) {
-    std::vector<datasets::DetectionImage> images;
-    for (std::int64_t i = first; i < std::min(first + batch, data.size()); ++i) images.push_back(ahead.next());
+                    const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take,
+                    const std::function<void(const Error& error)>& unreadable) {
+  using Read = std::variant<datasets::DetectionImage, Error>;
+  evaluation::Prefetch<Read> ahead(data.size(), workers, [&](std::int64_t index) -> Read {
+    try {
+      return data.get(index);
+    } catch (const Error& error) {
+      if (!unreadable) throw;
+      return error;
+    }
+  });
+  std::vector<datasets::DetectionImage> images;
+  for (std::int64_t i = 0; i < data.size(); ++i) {
+    auto read = ahead.next();
+    if (auto* image = std::get_if<datasets::DetectionImage>(&read))
+      images.push_back(std::move(*image));
+    else
+      unreadable(std::get<Error>(read));
+    const bool full = std::ssize(images) == batch || i + 1 == data.size();
+    if (!full || images.empty()) continue;
     if (!take(images)) return;
+    images.clear();
   }
 }
 

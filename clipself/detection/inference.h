@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "clipself/base/error.h"
 #include "clipself/datasets/detection.h"
 #include "clipself/detection/objective.h"
 #include "clipself/evaluation/detections.h"
@@ -19,9 +20,11 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
                                       const models::PixelStatistics& pixels);
 
 /// Calls `take` for all images of a data set in order, `batch` at a time, read ahead by `workers` threads (0: none).
-/// `take` says whether to go on. Throws Error when one cannot be read.
+/// `take` says whether to go on. One that cannot be read is told to `unreadable` and left out; without it, throws
+/// Error.
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
-                    const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take);
+                    const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take,
+                    const std::function<void(const Error& error)>& unreadable = {});
 
 /// Appends what was found in an image: class c as category `category_ids[c]`, boxes as x, y, width, height, masks as
 /// run lengths.

@@ -82,7 +82,7 @@ std::int64_t write_pseudo_labels(const std::filesystem::path& path, models::Clip
       std::vector<int> order(annotations.size());
       std::iota(order.begin(), order.end(), 0);
       for (const auto& region :
-           datasets::proposal_regions(image.width, image.height, annotations, options.proposals, order)) {
+           datasets::passing_proposals(image.width, image.height, annotations, options.proposals, order)) {
         const double width = region.box.x1 - region.box.x0, height = region.box.y1 - region.box.y0;
         labeller.add(datasets::crop_and_resize(image, region.crop, crop_size),
                      {{"id", 0},

@@ -167,7 +167,21 @@ double ApResult::metric(const std::string& key) const {
 }
 
 datasets::AnnotationIndex read_truth(const std::filesystem::path& path, RegionKind regions, bool lvis) {
-  return datasets::read_coco(path, {.segmentations = regions == RegionKind::kMasks, .federated = lvis});
+  auto truth = datasets::read_coco(path, {.segmentations = regions == RegionKind::kMasks, .federated = lvis});
+  if (truth.annotation_count() == 0)
+    throw Error({.doing = "reading annotations",
+                 .where = path.string(),
+                 .found = "nothing to be found in any image",
+                 .expected = "annotations with boxes, as in COCO's instances_val2017.json"});
+  for (std::size_t i = 0; i < truth.images.size(); ++i)
+    for (const auto& annotation : truth.annotations_of(i))
+      if (annotation.bbox[2] < 0 || annotation.bbox[3] < 0)
+        throw Error({.doing = "reading annotations",
+                     .where = path.string(),
+                     .found = fmt::format("a bbox of {:g} x {:g} pixels in image {}", annotation.bbox[2],
+                                          annotation.bbox[3], truth.images[i].id),
+                     .expected = "left, top, width and height"});
+  return truth;
 }
 
 ApResult evaluate_coco(const datasets::AnnotationIndex& truth, const Detections& detections, const ApOptions& options) {

@@ -62,6 +62,9 @@ one() { results one.json "$box" "$3" && bad "$1" "one.json|$2" --results one.jso
 echo '[]' >none.json
 accepted 'a detector that found nothing' eval --task coco-ap --gt gt.json --results none.json
 grep -q 'none.json.*no results' "$work.err" || failed 'a detector that found nothing' 'no warning'
+echo '{"images": [{"id": 1, "file_name": "a.png", "width": 9, "height": 9}], "annotations": [], "categories": [{"id": 1, "name": "a"}]}' >blank.json
+bad 'annotations of nothing' 'blank.json|annotations with boxes' --gt blank.json
+bad 'a class both base and novel' '--novel-classes|cat' --base-classes 'cat,dog' --novel-classes cat
 one 'corners for a box' '[1].bbox|corners' '{"image_id": 1, "category_id": 1, "score": 0.5, "bbox": [9, 9, -3, 2]}'
 one 'entry of another kind' '[1]|an object' 3
 one 'unknown image' '[1].image_id|3' '{"image_id": 3, "category_id": 1, "bbox": [0, 0, 2, 2], "score": 0.5}'

@@ -116,5 +116,21 @@ refused 'labels without nouns' '--names' make-pseudo-labels --model tower.json -
   --image-root images --out out/l.json
 sed -e '/"mean"/,/]/d' made/whole/checkpoints/detector.json >broken/detector.json
 refused 'a description without statistics' 'broken/detector.json|mean' detect predict images --detector broken/epoch_2.pt --out out
+refused 'a background to look for' "background" "${predict[@]}" --names 'red box,background' --pretrained none "${text[@]}" --out out
+refused 'no names' '--names' "${predict[@]}" --names '' --out out
+refused 'masks of a detector without' '--masks|epoch_2.pt' "${test[@]}" --masks
+refused 'another folder of pictures' '--train-image-root|000001.png' "${train[@]}" --train-image-root made --name nowhere
+[[ ! -e made/nowhere ]] || failed 'another folder of pictures' 'a run was begun'
+mkdir photos && cp images/*.png photos && truncated images/000002.png 30 >photos/000002.png
+accepted 'a broken picture among others' "${propose[@]}" --images photos --out made/most.json
+grep -q '000002.png' "$work.err" || failed 'a broken picture among others' 'no word of it'
+refused 'more broken pictures than allowed' '000002.png' "${propose[@]}" --images photos --max-unreadable 0 --out made/none.json
+[[ ! -e made/none.json ]] || failed 'more broken pictures than allowed' 'a file was left'
+sed -E 's/"bbox": *\[[^]]*\]/"bbox": [-90, -90, 5, 5]/g; s/"bbox":\[[^]]*\]/"bbox":[-90,-90,5,5]/g' made/proposals.json >outside.json
+accepted 'labels of boxes outside' "${label[@]}" --proposals outside.json --out made/outside.json
+grep -q ': 0 of' "$work.out" || failed 'labels of boxes outside' 'boxes that are none'
+accepted 'info on results' info made/results.json
+grep -q 'detection results' "$work.out" || failed 'info on results' 'another kind'
+accepted 'info on a description' info made/whole/checkpoints/detector.json
 refused 'labels of no boxes' 'empty.json' "${label[@]}" --proposals empty.json --out out/l.json
 finish
