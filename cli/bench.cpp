@@ -22,6 +22,8 @@
 #include "clipself/formats/torch_archive.h"
 #include "clipself/models/layers.h"
 #include "clipself/models/weights.h"
+#include "clipself/ops/cpu/level.h"
+#include "clipself/training/profiler.h"
 #include "clipself/training/trainer.h"
 
 namespace clipself::cli {
@@ -34,7 +36,7 @@ struct BenchFlags {
   std::string what;
   std::string model = "EVA02-CLIP-B-16", precision = "bf16", device = "auto", image_folder;
   int image_size = 1024, crops = 16, batch_size = 1, steps = 3, threads = 0, blocks = 0;
-  bool grad_checkpointing = false, json = false;
+  bool grad_checkpointing = false, profile = false, json = false;
   BenchApFlags ap;
 };
 
@@ -73,10 +75,11 @@ double step_flops(const models::ClipConfig& config, const BenchFlags& flags, int
 struct Timing {
   double seconds = 0;  ///< median of the timed runs
   double fastest = 0;
+  std::vector<training::Profiler::Part> profile;  ///< of one more run, when asked for
 };
 
-// One warm-up, then `steps` timed runs.
-Timing time_runs(int steps, const at::Device& device, const std::function<void()>& body) {
+// One warm-up, then the timed runs.
+Timing time_runs(const BenchFlags& flags, const at::Device& device, const std::function<void()>& body) {
   const auto timed = [&] {
     const auto start = Clock::now();
     body();
@@ -85,9 +88,15 @@ Timing time_runs(int steps, const at::Device& device, const std::function<void()
   };
   timed();
   std::vector<double> seconds;
-  for (int i = 0; i < steps; ++i) seconds.push_back(timed());
+  for (int i = 0; i < flags.steps; ++i) seconds.push_back(timed());
   std::sort(seconds.begin(), seconds.end());
-  return {.seconds = seconds[seconds.size() / 2], .fastest = seconds.front()};
+  Timing timing{.seconds = seconds[seconds.size() / 2], .fastest = seconds.front(), .profile = {}};
+  if (flags.profile) {
+    const training::Profiler profiler;
+    timed();
+    timing.profile = profiler.parts();
+  }
+  return timing;
 }
 
 std::shared_ptr<models::ClipModel> random_model(const BenchFlags& flags, const at::Device& device) {
@@ -124,6 +133,31 @@ void add_rates(Json& out, const Timing& timing, double images, double flops) {
     out["tflop"] = flops / 1e12;
     out["tflop_per_second"] = flops / timing.seconds / 1e12;
   }
+  if (timing.profile.empty()) return;
+  auto& profile = out["profile"] = Json::array();
+  for (const auto& part : timing.profile)
+    profile.push_back({{"operator", part.name}, {"calls", part.calls}, {"seconds", part.seconds}});
+}
+
+// The slowest operators, the others in one line, and the sum.
+void print_profile(const Json& profile) {
+  constexpr std::size_t kShown = 30;
+  double whole = 0, others = 0;
+  for (const auto& part : profile) whole += part["seconds"].get<double>();
+  const auto line = [&](const std::string& name, const std::string& calls, double seconds) {
+    fmt::print("  {:<44}{:>8}{:>10.3f} s{:>8.1f} %\n", name, calls, seconds, 100 * seconds / whole);
+  };
+  fmt::print("one run by operator, own time:\n");
+  for (std::size_t i = 0; i < profile.size(); ++i) {
+    const auto& part = profile[i];
+    const double seconds = part["seconds"].get<double>();
+    if (i < kShown)
+      line(part["operator"].get<std::string>(), std::to_string(part["calls"].get<std::int64_t>()), seconds);
+    else
+      others += seconds;
+  }
+  if (profile.size() > kShown) line(fmt::format("{} others", profile.size() - kShown), "", others);
+  line("whole", "", whole);
 }
 
 void bench_step(const BenchFlags& flags, Json& out) {
@@ -141,8 +175,8 @@ void bench_step(const BenchFlags& flags, Json& out) {
   training::AdamW optimizer(objective->parameters(), {});
   const auto batch = random_batch(flags, student->config());
   Rng rng(0);
-  const auto timing = time_runs(flags.steps, device,
-                                [&] { training::train_step(*objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
+  const auto timing =
+      time_runs(flags, device, [&] { training::train_step(*objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
   out["trained_blocks"] = blocks;
   add_rates(out, timing, flags.batch_size, step_flops(student->config(), flags, blocks));
 }
@@ -176,8 +210,8 @@ void bench_detector_step(const BenchFlags& flags, Json& out) {
     batch.content.push_back({flags.image_size, flags.image_size});
   }
   Rng rng(0);
-  const auto timing = time_runs(flags.steps, device,
-                                [&] { training::train_step(objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
+  const auto timing =
+      time_runs(flags, device, [&] { training::train_step(objective, optimizer, {batch}, 1e-5, std::nullopt, rng); });
   std::int64_t trained = 0;
   for (const auto& [name, parameter] : objective.parameters()) trained += parameter.numel();
   out["trained_parameters"] = trained;
@@ -194,7 +228,7 @@ void bench_forward(const BenchFlags& flags, Json& out, bool dense) {
   const int count = flags.batch_size * (dense ? 1 : flags.crops);
   const auto images = at::randn({count, 3, size, size}).to(device);
   const auto timing =
-      time_runs(flags.steps, device, [&] { dense ? model->encode_dense(images) : model->encode_image(images); });
+      time_runs(flags, device, [&] { dense ? model->encode_dense(images) : model->encode_image(images); });
   add_rates(out, timing, count, count * image_flops(config, size, dense));
 }
 
@@ -213,7 +247,7 @@ void bench_loader(const BenchFlags& flags, Json& out) {
   // The grid is drawn for each image; a square one of `crops` cells makes every image the same work.
   const std::int64_t images = std::min<std::int64_t>(dataset.size(), 32);
   std::int64_t crops = 0;
-  const auto timing = time_runs(flags.steps, at::kCPU, [&] {
+  const auto timing = time_runs(flags, at::kCPU, [&] {
     crops = 0;
     for (std::int64_t i = 0; i < images; ++i) {
       Rng rng(0, 0, static_cast<std::uint64_t>(i));
@@ -238,8 +272,8 @@ void bench_checkpoint(const BenchFlags& flags, Json& out) {
   }
   const auto value = formats::Value::dict(std::move(items));
   try {
-    const auto writing = time_runs(flags.steps, at::kCPU, [&] { formats::write_torch_archive(file, value); });
-    const auto reading = time_runs(flags.steps, at::kCPU, [&] { models::load_checkpoint(model, file); });
+    const auto writing = time_runs(flags, at::kCPU, [&] { formats::write_torch_archive(file, value); });
+    const auto reading = time_runs(flags, at::kCPU, [&] { models::load_checkpoint(model, file); });
     out["bytes"] = bytes;
     out["write_seconds"] = writing.seconds;
     out["write_gb_per_second"] = bytes / writing.seconds / 1e9;
@@ -265,6 +299,7 @@ Json bench_model(const BenchFlags& flags) {
               {"model", flags.model},
               {"precision", flags.precision},
               {"device", parse_device(flags.device).str()},
+              {"cpu", ops::cpu::name(ops::cpu::level())},
               {"threads", at::get_num_threads()},
               {"batch_size", flags.batch_size},
               {"image_size", flags.image_size},
@@ -296,7 +331,9 @@ void run(const BenchFlags& flags) {
     return;
   }
   for (const auto& [key, value] : out.items()) {
-    if (key.ends_with("_bytes") || key == "bytes") {
+    if (key == "profile") {
+      continue;
+    } else if (key.ends_with("_bytes") || key == "bytes") {
       fmt::print("{:<20} {}\n", key.substr(0, key.rfind("_bytes")), format_bytes(value.get<double>()));
     } else if (value.is_number_float()) {
       fmt::print("{:<20} {:.4g}\n", key, value.get<double>());
@@ -304,6 +341,7 @@ void run(const BenchFlags& flags) {
       fmt::print("{:<20} {}\n", key, value.is_string() ? value.get<std::string>() : value.dump());
     }
   }
+  if (out.contains("profile")) print_profile(out["profile"]);
 }
 
 }  // namespace
@@ -340,6 +378,7 @@ void add_bench(CLI::App& app) {
                 "step: compute activations twice instead of keeping them");
   flags->ap.add_to(*sub);
   sub->add_option("--image-folder", flags->image_folder, "loader: a folder of images");
+  sub->add_flag("--profile", flags->profile, "Also the time of each operator in one more run; not for loader and ap");
   sub->add_flag("--json", flags->json, "Print JSON");
   sub->callback([flags] { run(*flags); });
 }

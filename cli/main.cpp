@@ -14,6 +14,7 @@
 #include "cli/common.h"
 #include "clipself/base/error.h"
 #include "clipself/base/log.h"
+#include "clipself/ops/cpu/level.h"
 
 namespace {
 
@@ -101,7 +102,8 @@ int main(int argc, char** argv) {
   CLI::App app("clipself: make CLIP vision transformers see where things are", "clipself");
   app.set_version_flag("--version", "clipself 0.1.0");
   app.require_subcommand(1);
-  app.footer("'clipself COMMAND --help' explains a command. First time here: 'clipself quickstart'.");
+  app.footer("'clipself COMMAND --help' explains a command. First time here: 'clipself quickstart'.\n"
+      "CLIPSELF_CPU=generic|avx2|avx512|amx in the environment: use no more of the processor than this.");
   cli::add_quickstart(app);
   cli::add_train(app);
   cli::add_eval(app);
@@ -117,6 +119,7 @@ int main(int argc, char** argv) {
   cli::add_make_pseudo_labels(app);
   cli::add_bench(app);
   try {
+    ops::cpu::cap_libraries();
     auto arguments = cli::expand_config(app, {argv + 1, argv + argc});
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
     app.parse(arguments);

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "cli/commands.h"
+#include "cli/common.h"
 #include "cli/verify_case.h"
 #include "cli/verify_kinds.h"
 #include "cli/verify_report.h"
@@ -69,6 +70,10 @@ const std::map<std::string, Runner>& kinds() {
 }
 
 namespace {
+
+/// The kinds that are also checked in bfloat16.
+const std::set<std::string> kRounded{"clip_vit_like",     "clip_vit_quickgelu", "clipself_step",
+                                     "clipself_step_vit", "eva_b_like",         "eva_l_like"};
 
 namespace fs = std::filesystem;
 
@@ -157,12 +162,18 @@ struct Options {
   fs::path folder;
   std::vector<std::string> only;
   fs::path vocabulary;
+  std::string precision = "fp32";
   bool json = false;
   bool verbose = false;
 };
 
 void verify(const Options& options) {
   auto found = discover(options.folder);
+  const auto precision = parse_precision(options.precision);
+  if (precision != at::kFloat) {
+    std::erase_if(found.cases, [](const Case& c) { return !kRounded.contains(c.kind()); });
+    found.unknown.clear();
+  }
   std::set<std::string> there;
   for (const auto& c : found.cases) there.insert(c.kind());
   for (const auto& kind : options.only)
@@ -189,6 +200,7 @@ void verify(const Options& options) {
   if (!options.json) fmt::print("{}", table_header(width));
   for (auto& c : found.cases) {
     c.vocabulary = options.vocabulary;
+    c.precision = precision;
     run(c);
     if (!options.json) {
       fmt::print("{}", table_rows(c, width, options.verbose));
@@ -228,6 +240,11 @@ void add_verify(CLI::App& app) {
       ->type_name("KIND");
   command->add_option("--vocabulary", options->vocabulary,
                       "Vocabulary of text cases (default: one in a folder above the case, or in 'data' there)");
+  command
+      ->add_option("--precision", options->precision,
+                   fmt::format("fp32, or bf16: image towers in bfloat16, with bounds of its own, for the kinds {}",
+                               fmt::join(verify::kRounded, ", ")))
+      ->capture_default_str();
   command->add_flag("--json", options->json, "Print a JSON document with every comparison");
   command->add_flag("--verbose", options->verbose, "List every tensor instead of the worst of a case");
   command->footer(

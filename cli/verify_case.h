@@ -19,6 +19,7 @@ struct Tolerance {
   double absolute = 0;
   double relative = 0;
   double of_largest = 0;     ///< allowed besides: this part of the tensor's largest value
+  double of_norm = 0;        ///< instead of all these: |a - b| <= this part of |b|, of the tensor as a whole
   double most_absolute = 0;  ///< when above 0: all but 0.1 % of a group's elements together must be within this
   bool bitwise = false;      ///< the same type, and the same bits
 
@@ -27,6 +28,7 @@ struct Tolerance {
   static constexpr Tolerance abs(double value) { return {.absolute = value}; }
   static constexpr Tolerance rel(double value) { return {.relative = value}; }
   static constexpr Tolerance largest(double value) { return {.of_largest = value}; }
+  static constexpr Tolerance norm(double value) { return {.of_norm = value}; }
   /// Parameters after AdamW, which divides by the gradient's own size: an element whose gradient is nearly zero may
   /// move differently.
   static constexpr Tolerance stepped() { return {.absolute = 2e-4, .most_absolute = 1e-6}; }
@@ -113,13 +115,16 @@ class Case {
   void skip(const std::string& what, const std::string& why, const std::string& prefix = "");
   /// One of the case's files cannot be used; the rest still can.
   void unreadable(const std::string& message) { unreadable_.push_back(message); }
+  /// What is expected and not compared yet will not be, because of `why`.
+  void skip_rest(const std::string& why);
   /// Turns what was expected and never compared into failures.
   void finish();
 
   const std::vector<Comparison>& comparisons() const { return comparisons_; }
   const std::vector<std::string>& unreadable() const { return unreadable_; }
   double seconds = 0;
-  std::filesystem::path vocabulary;  ///< of text cases; empty: to be looked for
+  at::ScalarType precision = at::kFloat;  ///< what image towers compute in; bfloat16 has bounds of its own
+  std::filesystem::path vocabulary;       ///< of text cases; empty: to be looked for
 
  private:
   struct Share {

@@ -20,6 +20,7 @@ std::shared_ptr<models::ClipModel> load_model(const Case& c, const std::string& 
   auto model = build_model(c, folder + "/config.json");
   models::load_checkpoint(*model, c.file(folder + "/model.pt"));
   model->eval();
+  model->visual().set_compute_type(c.precision);
   return model;
 }
 
@@ -49,18 +50,19 @@ void check_inside(Case& c, models::EvaVisionTower& tower, const std::string& siz
   c.check(size + ".rope_cos", tables.cos, kTable);
   c.check(size + ".rope_sin", tables.sin, kTable);
   const auto inner = size + ".inner.";
-  c.check(inner + "patch_embed", tower.patches(images), kInner);
+  c.check(inner + "patch_embed", tower.patches(images), in_precision(c, kInner));
   auto x = tower.input_tokens(images);
   for (int i = 0; i < tower.depth(); ++i) {
     auto& block = tower.block(i);
     const auto prefix = fmt::format("{}block.{}", inner, i);
     // The two branches as the block's own forward adds them up.
     const auto attention = block.attention_branch(x, tables);
-    c.check(prefix + ".attn", attention, kInner);
-    c.check(prefix + ".mlp", block.mlp_branch(x + attention), kInner);
-    if (i + 1 == tower.depth()) c.check(inner + "last_block_without_attn", block.forward_without_attention(x), kInner);
+    c.check(prefix + ".attn", attention, in_precision(c, kInner));
+    c.check(prefix + ".mlp", block.mlp_branch(x + attention), in_precision(c, kInner));
+    if (i + 1 == tower.depth())
+      c.check(inner + "last_block_without_attn", block.forward_without_attention(x), in_precision(c, kInner));
     x = block.forward(x, tables);
-    c.check(prefix, x, kInner);
+    c.check(prefix, x, in_precision(c, kInner));
   }
 }
 
@@ -68,10 +70,10 @@ void check_inside(Case& c, models::VitVisionTower& tower, const std::string& siz
                   std::int64_t h, std::int64_t w) {
   c.check(size + ".pos_embed", tower.position_embedding(h, w), kTable);
   auto x = tower.input_tokens(images);
-  c.check(size + ".inner.ln_pre", x, kInner);
+  c.check(size + ".inner.ln_pre", x, in_precision(c, kInner));
   for (int i = 0; i < tower.depth(); ++i) {
     x = tower.block(i).forward(x, /*causal=*/false);
-    c.check(fmt::format("{}.inner.block.{}", size, i), x, kInner);
+    c.check(fmt::format("{}.inner.block.{}", size, i), x, in_precision(c, kInner));
   }
 }
 
@@ -92,36 +94,37 @@ void check_size(Case& c, models::ClipModel& model, const formats::TensorDict& in
   auto* vit = dynamic_cast<models::VitVisionTower*>(&tower);
   if (vit != nullptr) check_inside(c, *vit, size, images, h, w);
 
+  const auto feature = in_precision(c, kFeature);
   const auto image = model.encode_image(images), image_norm = model.encode_image(images, true);
-  c.check(name("encode_image"), image, kFeature);
-  c.check(name("encode_image_norm"), image_norm, kFeature);
+  c.check(name("encode_image"), image, feature);
+  c.check(name("encode_image_norm"), image_norm, feature);
   const auto dense = model.encode_dense(images);
-  c.check(name("encode_dense_chw"), dense, kFeature);
-  c.check(name("encode_dense"), dense.flatten(2).transpose(1, 2), kFeature);
+  c.check(name("encode_dense_chw"), dense, feature);
+  c.check(name("encode_dense"), dense.flatten(2).transpose(1, 2), feature);
 
   if (inputs.contains(size + ".boxes.0")) {
     const auto boxes = per_image(inputs, size + ".boxes", count, where, {-1, 4});
     const auto features = model.encode_boxes(images, boxes), unit = model.encode_boxes(images, boxes, true);
-    c.check(name("extract_roi_features"), features, kFeature);
-    c.check(name("encode_pseudo_boxes"), features, kFeature);
-    c.check(name("encode_pseudo_boxes_norm"), unit, kFeature);
+    c.check(name("extract_roi_features"), features, feature);
+    c.check(name("encode_pseudo_boxes"), features, feature);
+    c.check(name("encode_pseudo_boxes_norm"), unit, feature);
     const auto [rois, whole] = model.encode_boxes_and_image(images, boxes);
-    c.check(name("rois_and_image.rois"), rois, kFeature);
-    c.check(name("rois_and_image.image"), whole, kFeature);
+    c.check(name("rois_and_image.rois"), rois, feature);
+    c.check(name("rois_and_image.image"), whole, feature);
     if (vit != nullptr) {
-      c.check(name("roi_v2"), features, kFeature);
-      c.check(name("roi_v2_norm"), unit, kFeature);
+      c.check(name("roi_v2"), features, feature);
+      c.check(name("roi_v2_norm"), unit, feature);
       constexpr auto kV1 = models::BoxFeature::kMaskAttention;
-      c.check(name("roi_v1"), model.encode_boxes(images, boxes, false, kV1), kFeature);
-      c.check(name("roi_v1_norm"), model.encode_boxes(images, boxes, true, kV1), kFeature);
+      c.check(name("roi_v1"), model.encode_boxes(images, boxes, false, kV1), feature);
+      c.check(name("roi_v1_norm"), model.encode_boxes(images, boxes, true, kV1), feature);
     }
   }
   if (inputs.contains(size + ".masks.0")) {
     const auto masks = per_image(inputs, size + ".masks", count, where, {-1, h, w});
-    c.check(name("mask_pool"), model.encode_masks(images, masks, false), kFeature);
-    c.check(name("encode_masks"), model.encode_masks(images, masks), kFeature);
+    c.check(name("mask_pool"), model.encode_masks(images, masks, false), feature);
+    c.check(name("encode_masks"), model.encode_masks(images, masks), feature);
     if (vit != nullptr)
-      c.check(name("encode_masks_attn"), model.encode_masks(images, masks, true, /*by_attention=*/true), kFeature);
+      c.check(name("encode_masks_attn"), model.encode_masks(images, masks, true, /*by_attention=*/true), feature);
   }
 }
 

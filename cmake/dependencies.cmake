@@ -1,6 +1,7 @@
 # Everything clipself is built on: LibTorch, and Debian packages (listed in scripts/setup.sh).
 include(cmake/torch.cmake)
 find_package(Threads REQUIRED)
+find_package(OpenMP REQUIRED COMPONENTS CXX)  # without it at::parallel_for, a template, is compiled to a plain loop
 find_package(ZLIB REQUIRED)
 find_package(JPEG REQUIRED)
 find_package(PNG REQUIRED)
@@ -40,4 +41,4 @@ endif()
 # Torch's own headers are not ours to warn about.
 add_library(clipself_torch INTERFACE)
 target_include_directories(clipself_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-target_link_libraries(clipself_torch INTERFACE clipself_options ${TORCH_LIBRARIES})
+target_link_libraries(clipself_torch INTERFACE clipself_options OpenMP::OpenMP_CXX ${TORCH_LIBRARIES})

@@ -2,7 +2,7 @@
 # which climbs the house does not build. docs/architecture.md draws the same picture.
 function(clipself_layer name)
   cmake_parse_arguments(ARG "" "" "USES;LINKS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/clipself/${name}/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/clipself/${name}/*.cpp ${CMAKE_SOURCE_DIR}/clipself/${name}/cpu/*.cpp)
   if(NOT sources)
     return()
   endif()

@@ -6,6 +6,8 @@
 
 #include "clipself/models/backbone.h"
 #include "clipself/models/config_section.h"
+#include "clipself/ops/attention.h"
+#include "clipself/ops/swiglu.h"
 
 namespace clipself::models {
 namespace {
@@ -85,7 +87,7 @@ at::Tensor EvaAttention::forward(const at::Tensor& x, const ops::RotaryTables& t
   const auto q = ops::apply_rotary(split(q_proj_->forward(x, q_bias_)), tables);
   const auto k = ops::apply_rotary(split(k_proj_->forward(x)), tables);
   const auto v = split(v_proj_->forward(x, v_bias_));
-  return proj_->forward(inner_attn_ln_->forward(attention(q, k, v, /*causal=*/false)));
+  return proj_->forward(inner_attn_ln_->forward(ops::attention(q, k, v, /*causal=*/false)));
 }
 
 at::Tensor EvaAttention::forward_values(const at::Tensor& x) {
@@ -108,7 +110,8 @@ void EvaSwiGlu::init_weights(int layer) {
 }
 
 at::Tensor EvaSwiGlu::forward(const at::Tensor& x) {
-  return w3_->forward(ffn_ln_->forward(at::silu(w1_->forward(x)) * w2_->forward(x)));
+  return w3_->forward(
+      ops::swiglu_norm(w1_->forward(x), w2_->forward(x), ffn_ln_->weight, ffn_ln_->bias, kEvaNormEps));
 }
 
 EvaBlock::EvaBlock(const VisionConfig& config, int layer, std::shared_ptr<EvaRotary> rope) {

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cmath>
-#include <optional>
 
 namespace clipself::models {
 
@@ -35,14 +34,6 @@ at::Tensor LayerNorm::forward(const at::Tensor& x) {
 at::Tensor unit_length(const at::Tensor& x) {
   const auto norm = at::norm(x, 2, {-1}, /*keepdim=*/true, at::kFloat).clamp_min(1e-12);
   return cast(x / norm, x.scalar_type());
-}
-
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                     const at::Tensor& mask) {
-  const auto optional = mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt;
-  const auto out =
-      at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), optional, 0.0, causal);
-  return out.transpose(1, 2).flatten(2);
 }
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {

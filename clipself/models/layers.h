@@ -38,11 +38,6 @@ class LayerNorm : public torch::nn::Module {
 /// x / max(|x|, 1e-12) along the last dimension, the norm taken in float32.
 at::Tensor unit_length(const at::Tensor& x);
 
-/// q (B, Q, heads, d), k and v (B, N, heads, d) -> (B, Q, heads * d); scale 1/sqrt(d). `mask`, when defined, is a bool
-/// tensor that broadcasts to (B, heads, Q, N), true where a query may look.
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
-                     const at::Tensor& mask = {});
-
 at::Tensor activate(const at::Tensor& x, Activation activation);
 
 /// act(x W1^T + b1) W2^T + b2 under any two names ("c_fc", "c_proj" of open_clip; "fc1", "fc2" of timm).

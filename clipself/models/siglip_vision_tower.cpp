@@ -7,6 +7,7 @@
 #include <iterator>
 
 #include "clipself/models/backbone.h"
+#include "clipself/ops/attention.h"
 
 namespace clipself::models {
 namespace {
@@ -130,7 +131,7 @@ class SiglipBlock : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x) {
     const auto qkv = qkv_->forward(norm1_->forward(x)).unflatten(-1, {3, heads_, -1});
     const auto y =
-        x + proj_->forward(attention(qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2), /*causal=*/false));
+        x + proj_->forward(ops::attention(qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2), /*causal=*/false));
     return y + mlp_->forward(norm2_->forward(y));
   }
 
@@ -161,7 +162,7 @@ class SiglipHead : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x) {
     const auto q = q_->forward(cast(latent_, x.scalar_type())).expand({x.size(0), -1, -1}).unflatten(-1, {heads_, -1});
     const auto kv = kv_->forward(x).unflatten(-1, {2, heads_, -1});
-    return finish(attention(q, kv.select(2, 0), kv.select(2, 1), /*causal=*/false)).select(1, 0);
+    return finish(ops::attention(q, kv.select(2, 0), kv.select(2, 1), /*causal=*/false)).select(1, 0);
   }
   /// (B, N, width), each patch by its own value.
   at::Tensor forward_values(const at::Tensor& x) {

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "clipself/ops/attention.h"
+
 namespace clipself::models {
 
 FusedAttention::FusedAttention(std::int64_t width, std::int64_t heads) : width_(width), heads_(heads) {
@@ -19,15 +21,15 @@ at::Tensor FusedAttention::project(const at::Tensor& x, std::int64_t first, std:
 
 at::Tensor FusedAttention::forward(const at::Tensor& x, bool causal) {
   const auto qkv = project(x, 0, 3);
-  return out_proj->forward(attention(qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2), causal));
+  return out_proj->forward(ops::attention(qkv.select(2, 0), qkv.select(2, 1), qkv.select(2, 2), causal));
 }
 
 std::pair<at::Tensor, at::Tensor> FusedAttention::forward(const at::Tensor& x, const at::Tensor& queries,
                                                           const at::Tensor& mask) {
   const auto qkv = project(x, 0, 3);
   const auto k = qkv.select(2, 1), v = qkv.select(2, 2);
-  const auto own = attention(qkv.select(2, 0), k, v, /*causal=*/false);
-  const auto asked = attention(project(queries, 0, 1).select(2, 0), k, v, /*causal=*/false, mask);
+  const auto own = ops::attention(qkv.select(2, 0), k, v, /*causal=*/false);
+  const auto asked = ops::attention(project(queries, 0, 1).select(2, 0), k, v, /*causal=*/false, mask);
   return {out_proj->forward(own), out_proj->forward(asked)};
 }
 

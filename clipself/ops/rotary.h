@@ -18,7 +18,10 @@ struct RotaryTables {
 RotaryTables rotary_tables(std::int64_t h, std::int64_t w, int head_width, int pt_seq_len, const at::Device& device);
 
 /// x (B, 1 + h*w, heads, head_width), class token first -> x rotated, in x's type; computed in float32. Differentiable.
-/// Turning two neighbouring channels by an angle is one complex product, which is how it is done here.
+/// On CPUs one pass of our own (cpu/vector_kernels.h), else plain_rotary.
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTables& tables);
+
+/// The same by ATen alone: turning two neighbouring channels by an angle is one complex product.
+at::Tensor plain_rotary(const at::Tensor& x, const RotaryTables& tables);
 
 }  // namespace clipself::ops

@@ -72,6 +72,25 @@ TEST(ApplyRotary, PassesGradientsBackByTheOppositeTurn) {
   EXPECT_TRUE(at::allclose(apply_rotary(x.grad(), tables), direction, 1e-5, 1e-5));
 }
 
+TEST(ApplyRotary, EqualsThePlainOneForAnyWidthAndView) {
+  torch::manual_seed(4);
+  for (const int width : {4, 12, 32, 64, 80, 88}) {
+    const auto tables = rotary_tables(3, 5, width, 16, at::kCPU);
+    const auto fused = at::randn({2, 16, 3, 3, width});
+    for (const auto type : {at::kFloat, at::kBFloat16}) {
+      const auto x = fused.to(type).select(2, 1);  // as of a fused projection
+      auto own = x.detach().clone().set_requires_grad(true), plain = x.detach().clone().set_requires_grad(true);
+      const auto y = apply_rotary(own, tables), expected = plain_rotary(plain, tables);
+      const double tolerance = type == at::kFloat ? 1e-6 : 1.0 / 64;  // half a unit of numbers up to 4
+      EXPECT_TRUE(at::allclose(y, expected, 0, tolerance)) << width;
+      EXPECT_TRUE(at::equal(apply_rotary(x, tables), y)) << width;
+      (y * y).sum().backward();
+      (expected * expected).sum().backward();
+      EXPECT_TRUE(at::allclose(own.grad(), plain.grad(), 0, 8 * tolerance)) << width;
+    }
+  }
+}
+
 TEST(RotaryTables, RefuseAHeadWidthThatIsNoMultipleOfFour) {
   EXPECT_THROW(rotary_tables(2, 2, 6, 16, at::kCPU), Error);
 }

@@ -1,0 +1,247 @@
+#include "clipself/ops/cpu/attention.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "clipself/ops/cpu/level.h"
+#include "clipself/ops/cpu/matrix.h"
+#include "clipself/ops/cpu/vector_kernels.h"
+
+namespace clipself::ops::cpu {
+namespace {
+
+// Blocks whose scores, weights and operands fit into a second-level cache of half a megabyte.
+constexpr std::int64_t kForwardQueries = 128, kForwardKeys = 256;
+constexpr std::int64_t kBackwardKeys = 128, kBackwardQueries = 256;
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+std::int64_t blocks_of(std::int64_t count, std::int64_t block) {
+  return (count + block - 1) / block;
+}
+
+/// Part i of `count` things in blocks.
+struct Block {
+  std::int64_t first, size, padded;
+  Block(std::int64_t i, std::int64_t count, std::int64_t block)
+      : first(i * block), size(std::min(block, count - first)), padded(round_up(size, kRowMultiple)) {}
+};
+
+/// Heads of a (B, N, heads, d) tensor one by one: rows of d numbers.
+template <typename T>
+struct Heads {
+  explicit Heads(const at::Tensor& tensor)
+      : data(tensor.const_data_ptr<T>()),
+        count(tensor.size(2)),
+        batch_step(tensor.stride(0)),
+        row(tensor.stride(1)),
+        step(tensor.stride(2)) {}
+  const T* operator[](std::int64_t head) const { return data + head / count * batch_step + head % count * step; }
+  const T* data;
+  std::int64_t count, batch_step, row, step;
+};
+
+/// The same to write to.
+template <typename T>
+T* head_of(at::Tensor& tensor, std::int64_t head) {
+  return tensor.mutable_data_ptr<T>() + head / tensor.size(2) * tensor.stride(0) +
+         head % tensor.size(2) * tensor.stride(2);
+}
+
+/// All heads' rows in blocks, each block a right operand of product(), as `pack` makes it. A head takes (padded rows) *
+/// width numbers, and block i begins at its first row * width.
+template <typename T>
+std::vector<T> packed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
+                      std::int64_t block, decltype(AttentionLoops<T>::pack_rows) pack) {
+  const std::int64_t blocks = blocks_of(rows, block), each = round_up(rows, kRowMultiple) * width;
+  std::vector<T> result(static_cast<std::size_t>(head_count * each));
+  at::parallel_for(0, head_count * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t head = i / blocks;
+      const Block part(i % blocks, rows, block);
+      pack(heads[head] + part.first * heads.row, heads.row, part.size, part.padded, width,
+           result.data() + head * each + part.first * width);
+    }
+  });
+  return result;
+}
+
+template <typename T>
+void forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, at::Tensor& out,
+             at::Tensor& lse) {
+  const std::int64_t heads = q.size(0) * q.size(2), queries = q.size(1), keys = k.size(1), width = q.size(3);
+  const auto& loops = attention_loops<T>();
+  const Heads<T> q_heads(q), k_heads(k), v_heads(v);
+  const auto k_packed = packed(k_heads, heads, keys, width, kForwardKeys, loops.pack_transposed);
+  const auto v_packed = packed(v_heads, heads, keys, width, kForwardKeys, loops.pack_rows);
+  const std::int64_t query_blocks = blocks_of(queries, kForwardQueries), key_blocks = blocks_of(keys, kForwardKeys);
+  const std::int64_t packed_head = round_up(keys, kRowMultiple) * width;
+  auto* logs = lse.mutable_data_ptr<float>();
+  at::parallel_for(0, heads * query_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> scores(kForwardQueries * kForwardKeys), sums(static_cast<std::size_t>(kForwardQueries * width)),
+        m(kForwardQueries), l(kForwardQueries);
+    std::vector<T> weights(kForwardQueries * kForwardKeys);
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t head = i / query_blocks;
+      const Block rows(i % query_blocks, queries, kForwardQueries);
+      for (std::int64_t j = 0; j < key_blocks; ++j) {
+        const Block columns(j, keys, kForwardKeys);
+        const std::int64_t operand = head * packed_head + columns.first * width;
+        product(rows.size, columns.padded, width, q_heads[head] + rows.first * q_heads.row, q_heads.row,
+                k_packed.data() + operand, columns.padded, scores.data(), columns.padded, /*add=*/false);
+        loops.weigh(scores.data(), rows.size, columns.padded, columns.size, static_cast<float>(scale), j > 0, m.data(),
+                    l.data(), sums.data(), width, weights.data());
+        product(rows.size, width, columns.padded, weights.data(), columns.padded, v_packed.data() + operand, width,
+                sums.data(), width, /*add=*/j > 0);
+      }
+      loops.finish(sums.data(), m.data(), l.data(), rows.size, width,
+                   head_of<T>(out, head) + rows.first * out.stride(1), out.stride(1),
+                   logs + head * queries + rows.first);
+    }
+    release_products(q.scalar_type());
+  });
+}
+
+/// What one thread needs for the backward.
+template <typename T>
+struct Scratch {
+  explicit Scratch(std::int64_t width)
+      : scores(kBackwardKeys * kBackwardQueries),
+        d_weights(kBackwardKeys * kBackwardQueries),
+        weights(kBackwardKeys * kBackwardQueries),
+        d_scores(kBackwardKeys * kBackwardQueries),
+        pairs(kBackwardKeys * kBackwardQueries),
+        dk(static_cast<std::size_t>(kBackwardKeys * width)),
+        dv(static_cast<std::size_t>(kBackwardKeys * width)),
+        k_transposed(static_cast<std::size_t>(kBackwardKeys * width)) {}
+  std::vector<float> scores, d_weights;
+  std::vector<T> weights, d_scores, pairs;
+  std::vector<float> dk, dv;
+  std::vector<T> k_transposed;
+};
+
+template <typename T>
+void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+              const at::Tensor& out, const at::Tensor& lse, double scale, at::Tensor& dq, at::Tensor& dk,
+              at::Tensor& dv) {
+  const std::int64_t heads = q.size(0) * q.size(2), queries = q.size(1), keys = k.size(1), width = q.size(3);
+  const auto& loops = attention_loops<T>();
+  const Heads<T> q_heads(q), k_heads(k), v_heads(v), out_heads(out), d_out_heads(d_out);
+  const std::int64_t padded = round_up(queries, kRowMultiple), packed_head = padded * width;
+  const auto pack = [&](const Heads<T>& from, auto how) {
+    return packed(from, heads, queries, width, kBackwardQueries, how);
+  };
+  const auto q_rows = pack(q_heads, loops.pack_rows), q_transposed = pack(q_heads, loops.pack_transposed);
+  const auto d_rows = pack(d_out_heads, loops.pack_rows), d_transposed = pack(d_out_heads, loops.pack_transposed);
+  // Queries that are none have weights exp(-inf) = 0.
+  std::vector<float> logs(static_cast<std::size_t>(heads * padded), std::numeric_limits<float>::infinity());
+  std::vector<float> delta(static_cast<std::size_t>(heads * padded), 0.0F);
+  at::parallel_for(0, heads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t head = begin; head < end; ++head) {
+      std::copy_n(lse.const_data_ptr<float>() + head * queries, queries, logs.data() + head * padded);
+      loops.row_products(out_heads[head], out_heads.row, d_out_heads[head], d_out_heads.row, queries, width,
+                         delta.data() + head * padded);
+    }
+  });
+
+  // A head's key blocks add to the same dQ, so they are one task, unless there are fewer heads than threads: then a few
+  // tasks a head, each with a sum of its own.
+  const std::int64_t key_blocks = blocks_of(keys, kBackwardKeys), query_blocks = blocks_of(queries, kBackwardQueries);
+  const std::int64_t parts = std::clamp<std::int64_t>(blocks_of(at::get_num_threads(), heads), 1, key_blocks);
+  std::vector<float> dq_sums(static_cast<std::size_t>(heads * parts * packed_head), 0.0F);  // (.., width, padded)
+  at::parallel_for(0, heads * parts, 1, [&](std::int64_t begin, std::int64_t end) {
+    Scratch<T> s(width);
+    // In float the results take the place of what they are made from.
+    const bool in_place = q.scalar_type() == at::kFloat;
+    T* weights = in_place ? reinterpret_cast<T*>(s.scores.data()) : s.weights.data();
+    T* d_scores = in_place ? reinterpret_cast<T*>(s.d_weights.data()) : s.d_scores.data();
+    const T* d_scores_right = in_place ? d_scores : s.pairs.data();
+    for (std::int64_t task = begin; task < end; ++task) {
+      const std::int64_t head = task / parts, part = task % parts;
+      float* sums = dq_sums.data() + task * packed_head;
+      for (std::int64_t j = part * key_blocks / parts; j < (part + 1) * key_blocks / parts; ++j) {
+        const Block rows(j, keys, kBackwardKeys);
+        const std::int64_t even = round_up(rows.size, 2);  // a last row of zeros
+        const T* k_rows = k_heads[head] + rows.first * k_heads.row;
+        const T* v_rows = v_heads[head] + rows.first * v_heads.row;
+        loops.transpose(k_rows, k_heads.row, rows.size, even, width, s.k_transposed.data());
+        for (std::int64_t i = 0; i < query_blocks; ++i) {
+          const Block columns(i, queries, kBackwardQueries);
+          const std::int64_t operand = head * packed_head + columns.first * width;
+          product(rows.size, columns.padded, width, k_rows, k_heads.row, q_transposed.data() + operand, columns.padded,
+                  s.scores.data(), columns.padded, /*add=*/false);
+          product(rows.size, columns.padded, width, v_rows, v_heads.row, d_transposed.data() + operand, columns.padded,
+                  s.d_weights.data(), columns.padded, /*add=*/false);
+          loops.derive(s.scores.data(), s.d_weights.data(), rows.size, columns.padded, static_cast<float>(scale),
+                       logs.data() + head * padded + columns.first, delta.data() + head * padded + columns.first,
+                       weights, d_scores, s.pairs.data());
+          product(rows.size, width, columns.padded, weights, columns.padded, d_rows.data() + operand, width,
+                  s.dv.data(), width, /*add=*/i > 0);
+          product(rows.size, width, columns.padded, d_scores, columns.padded, q_rows.data() + operand, width,
+                  s.dk.data(), width, /*add=*/i > 0);
+          product(width, columns.padded, in_place ? rows.size : even, s.k_transposed.data(), even, d_scores_right,
+                  columns.padded, sums + columns.first, padded, /*add=*/true);
+        }
+        loops.scaled(s.dk.data(), width, 1, rows.size, width, static_cast<float>(scale),
+                     head_of<T>(dk, head) + rows.first * dk.stride(1), dk.stride(1));
+        loops.scaled(s.dv.data(), width, 1, rows.size, width, 1.0F, head_of<T>(dv, head) + rows.first * dv.stride(1),
+                     dv.stride(1));
+      }
+    }
+    release_products(q.scalar_type());
+  });
+  at::parallel_for(0, heads, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t head = begin; head < end; ++head) {
+      float* sums = dq_sums.data() + head * parts * packed_head;
+      for (std::int64_t part = 1; part < parts; ++part)
+        for (std::int64_t i = 0; i < packed_head; ++i) sums[i] += sums[part * packed_head + i];
+      loops.scaled(sums, 1, padded, queries, width, static_cast<float>(scale), head_of<T>(dq, head), dq.stride(1));
+    }
+  });
+}
+
+at::Tensor side_by_side(const at::Tensor& tensor) {
+  return tensor.stride(3) == 1 ? tensor : tensor.contiguous();
+}
+
+}  // namespace
+
+bool has_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  const auto type = q.scalar_type();
+  return q.is_cpu() && k.scalar_type() == type && v.scalar_type() == type && q.size(3) == v.size(3) &&
+         q.size(3) % 2 == 0 && q.numel() > 0 && k.numel() > 0 && has_matrix_products(type);
+}
+
+std::tuple<at::Tensor, at::Tensor> attention_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                                                     double scale) {
+  RECORD_FUNCTION("clipself::attention", std::vector<c10::IValue>());
+  auto out = at::empty(q.sizes(), q.options());
+  auto lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
+  const auto run = [&]<typename T>(T /*type*/) {
+    forward<T>(side_by_side(q), side_by_side(k), side_by_side(v), scale, out, lse);
+  };
+  q.scalar_type() == at::kFloat ? run(0.0F) : run(at::BFloat16());
+  return {std::move(out), std::move(lse)};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tensor& d_out, const at::Tensor& q,
+                                                                  const at::Tensor& k, const at::Tensor& v,
+                                                                  const at::Tensor& out, const at::Tensor& lse,
+                                                                  double scale) {
+  RECORD_FUNCTION("clipself::attention_backward", std::vector<c10::IValue>());
+  auto dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()),
+       dv = at::empty(v.sizes(), v.options());
+  const auto run = [&]<typename T>(T /*type*/) {
+    backward<T>(side_by_side(d_out.to(q.scalar_type())), side_by_side(q), side_by_side(k), side_by_side(v), out, lse,
+                scale, dq, dk, dv);
+  };
+  q.scalar_type() == at::kFloat ? run(0.0F) : run(at::BFloat16());
+  return {std::move(dq), std::move(dk), std::move(dv)};
+}
+
+}  // namespace clipself::ops::cpu

@@ -1,0 +1,19 @@
+// Small matrix products for kernels that keep their operands in cache: oneDNN's blocked product through ATen, which
+// builds code for each shape and for the processor at hand (AMX tiles, AVX-512, AVX2) and runs at some 95 % of its
+// peak.
+#pragma once
+
+#include "clipself/base/torch.h"
+
+namespace clipself::ops::cpu {
+
+/// c (m, n) = or += a (m, k) b (k, n), all row by row, with that many numbers from a row to the next.
+void product(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_row, const float* b,
+             std::int64_t b_row, float* c, std::int64_t c_row, bool add);
+/// The same of bfloat16 with sums in float. k is even, and b has its rows in pairs: (k / 2, n, 2).
+void product(std::int64_t m, std::int64_t n, std::int64_t k, const at::BFloat16* a, std::int64_t a_row,
+             const at::BFloat16* b, std::int64_t b_row, float* c, std::int64_t c_row, bool add);
+/// Each thread calls this when it is done with products for now: it gives the tile registers back.
+void release_products(at::ScalarType type);
+
+}  // namespace clipself::ops::cpu

@@ -1,0 +1,66 @@
+#include "clipself/ops/cpu/vector_kernels.h"
+
+#include "clipself/ops/cpu/level.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace clipself::ops::cpu {
+namespace {
+
+namespace plain {
+constexpr int kLanes = 4;
+#include "clipself/ops/cpu/vector_loops.inc"
+}  // namespace plain
+
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CLIPSELF_HAS_WIDE_LOOPS
+#pragma GCC push_options
+#pragma GCC target("avx2,fma")
+namespace avx2 {
+constexpr int kLanes = 8;
+#include "clipself/ops/cpu/vector_loops.inc"
+}  // namespace avx2
+#pragma GCC pop_options
+
+#pragma GCC push_options
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC bug 105593, of its own intrinsics
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512")
+namespace avx512 {
+constexpr int kLanes = 16;
+#define CLIPSELF_AVX512
+#include "clipself/ops/cpu/vector_loops.inc"
+#undef CLIPSELF_AVX512
+}  // namespace avx512
+#pragma GCC diagnostic pop
+#pragma GCC pop_options
+#endif
+
+}  // namespace
+
+template <typename T>
+const AttentionLoops<T>& attention_loops() {
+#ifdef CLIPSELF_HAS_WIDE_LOOPS
+  if (level() >= Level::kAvx512) return avx512::attention_table<T>();
+  if (level() >= Level::kAvx2) return avx2::attention_table<T>();
+#endif
+  return plain::attention_table<T>();
+}
+
+template <typename T>
+const TokenLoops<T>& token_loops() {
+#ifdef CLIPSELF_HAS_WIDE_LOOPS
+  if (level() >= Level::kAvx512) return avx512::token_table<T>();
+  if (level() >= Level::kAvx2) return avx2::token_table<T>();
+#endif
+  return plain::token_table<T>();
+}
+
+template const AttentionLoops<float>& attention_loops();
+template const AttentionLoops<at::BFloat16>& attention_loops();
+template const TokenLoops<float>& token_loops();
+template const TokenLoops<at::BFloat16>& token_loops();
+
+}  // namespace clipself::ops::cpu

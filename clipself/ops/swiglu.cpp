@@ -1,0 +1,119 @@
+#include "clipself/ops/swiglu.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "clipself/ops/cpu/vector_kernels.h"
+
+namespace clipself::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr std::int64_t kTokensAtOnce = 32;
+
+struct Normed {
+  at::Tensor y, mean, rstd;
+};
+
+template <typename T>
+Normed swiglu_forward(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& weight, const at::Tensor& bias,
+                      double eps) {
+  const std::int64_t width = gate.size(-1), tokens = gate.numel() / width;
+  const auto floats = gate.options().dtype(at::kFloat);
+  Normed out{.y = at::empty(gate.sizes(), gate.options()),
+             .mean = at::empty({tokens}, floats),
+             .rstd = at::empty({tokens}, floats)};
+  const auto* a = gate.const_data_ptr<T>();
+  const auto* b = value.const_data_ptr<T>();
+  const auto* w = weight.const_data_ptr<float>();
+  const auto* shift = bias.const_data_ptr<float>();
+  auto* y = out.y.mutable_data_ptr<T>();
+  auto* mean = out.mean.mutable_data_ptr<float>();
+  auto* rstd = out.rstd.mutable_data_ptr<float>();
+  const auto& loops = cpu::token_loops<T>();
+  at::parallel_for(0, tokens, kTokensAtOnce, [&](std::int64_t begin, std::int64_t end) {
+    std::vector<float> h(static_cast<std::size_t>(width));
+    for (std::int64_t i = begin; i < end; ++i)
+      loops.swiglu_norm(a + i * width, b + i * width, width, w, shift, static_cast<float>(eps), h.data(), y + i * width,
+                        mean + i, rstd + i);
+  });
+  return out;
+}
+
+template <typename T>
+variable_list swiglu_backward(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& value,
+                              const at::Tensor& weight, const at::Tensor& mean, const at::Tensor& rstd) {
+  const std::int64_t width = gate.size(-1), tokens = gate.numel() / width;
+  auto d_gate = at::empty(gate.sizes(), gate.options()), d_value = at::empty(gate.sizes(), gate.options());
+  // Each thread's tokens are summed up by themselves, and the sums in the order of the tokens: the result does not
+  // depend on which thread comes first.
+  const std::int64_t threads = std::max(1, at::get_num_threads());
+  const std::int64_t share = std::max<std::int64_t>(kTokensAtOnce, (tokens + threads - 1) / threads);
+  const std::int64_t shares = (tokens + share - 1) / share;
+  auto sums = at::zeros({shares, 2, width}, weight.options());
+  const auto* from = dy.const_data_ptr<T>();
+  const auto* a = gate.const_data_ptr<T>();
+  const auto* b = value.const_data_ptr<T>();
+  const auto* w = weight.const_data_ptr<float>();
+  const auto* means = mean.const_data_ptr<float>();
+  const auto* rstds = rstd.const_data_ptr<float>();
+  auto* da = d_gate.mutable_data_ptr<T>();
+  auto* db = d_value.mutable_data_ptr<T>();
+  auto* dw = sums.mutable_data_ptr<float>();
+  const auto& loops = cpu::token_loops<T>();
+  at::parallel_for(0, shares, 1, [&](std::int64_t first, std::int64_t last) {
+    std::vector<float> h(static_cast<std::size_t>(width)), s(static_cast<std::size_t>(width));
+    for (std::int64_t k = first; k < last; ++k)
+      for (std::int64_t i = k * share; i < std::min(tokens, (k + 1) * share); ++i)
+        loops.swiglu_norm_backward(from + i * width, a + i * width, b + i * width, width, w, means[i], rstds[i],
+                                   h.data(), s.data(), da + i * width, db + i * width, dw + 2 * k * width,
+                                   dw + (2 * k + 1) * width);
+  });
+  const auto both = sums.sum(0);
+  return {std::move(d_gate), std::move(d_value), both[0], both[1]};
+}
+
+struct CpuSwiGlu : torch::autograd::Function<CpuSwiGlu> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& value,
+                            const at::Tensor& weight, const at::Tensor& bias, double eps) {
+    RECORD_FUNCTION("clipself::swiglu_norm", std::vector<c10::IValue>());
+    auto [y, mean, rstd] = gate.scalar_type() == at::kFloat
+                               ? swiglu_forward<float>(gate, value, weight, bias, eps)
+                               : swiglu_forward<at::BFloat16>(gate, value, weight, bias, eps);
+    ctx->save_for_backward({gate, value, weight, mean, rstd});
+    return y;
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    RECORD_FUNCTION("clipself::swiglu_norm_backward", std::vector<c10::IValue>());
+    const auto saved = ctx->get_saved_variables();
+    const auto dy = gradients[0].contiguous();
+    auto result = saved[0].scalar_type() == at::kFloat
+                      ? swiglu_backward<float>(dy, saved[0], saved[1], saved[2], saved[3], saved[4])
+                      : swiglu_backward<at::BFloat16>(dy, saved[0], saved[1], saved[2], saved[3], saved[4]);
+    result.emplace_back();  // eps
+    return result;
+  }
+};
+
+}  // namespace
+
+at::Tensor swiglu_norm(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& weight,
+                       const at::Tensor& bias, double eps) {
+  const auto type = gate.scalar_type();
+  const bool ours =
+      gate.is_cpu() && value.scalar_type() == type && (type == at::kFloat || type == at::kBFloat16) && gate.numel() > 0;
+  if (!ours) return plain_swiglu_norm(gate, value, weight, bias, eps);
+  return CpuSwiGlu::apply(gate.contiguous(), value.contiguous(), weight.to(at::kFloat), bias.to(at::kFloat), eps);
+}
+
+at::Tensor plain_swiglu_norm(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& weight,
+                             const at::Tensor& bias, double eps) {
+  const auto product = at::silu(gate) * value;
+  return at::layer_norm(product.to(weight.scalar_type()), weight.sizes(), weight, bias, eps).to(gate.scalar_type());
+}
+
+}  // namespace clipself::ops
