@@ -34,7 +34,7 @@ using Clock = std::chrono::steady_clock;
 
 struct BenchFlags {
   std::string what;
-  std::string model = "EVA02-CLIP-B-16", precision = "bf16", device = "auto", image_folder;
+  std::string model = "EVA02-CLIP-B-16", precision = "bf16", device = "auto", image_folder, annotations;
   int image_size = 1024, crops = 16, batch_size = 1, steps = 3, threads = 0, blocks = 0;
   bool grad_checkpointing = false, profile = false, json = false;
   BenchApFlags ap;
@@ -286,6 +286,17 @@ void bench_checkpoint(const BenchFlags& flags, Json& out) {
   std::filesystem::remove_all(folder);
 }
 
+void bench_index(const BenchFlags& flags, Json& out) {
+  require_file(flags.annotations, "--annotations");
+  datasets::AnnotationIndex index;
+  const auto timing = time_runs(flags, at::kCPU, [&] { index = datasets::read_coco(flags.annotations); });
+  out["images"] = index.images.size();
+  out["annotations"] = index.annotation_count();
+  out["bytes"] = std::filesystem::file_size(flags.annotations);
+  out["seconds"] = timing.seconds;
+  out["seconds_fastest"] = timing.fastest;
+}
+
 // A bench of the model and what feeds it.
 Json bench_model(const BenchFlags& flags) {
   const auto config = models::model_config(flags.model);
@@ -321,6 +332,9 @@ void run(const BenchFlags& flags) {
   if (flags.what == "ap") {
     out = {{"bench", flags.what}, {"threads", at::get_num_threads()}, {"steps", flags.steps}};
     bench_ap(flags.ap, flags.steps, out);
+  } else if (flags.what == "index") {
+    out = {{"bench", flags.what}, {"steps", flags.steps}};
+    bench_index(flags, out);
   } else {
     out = bench_model(flags);
   }
@@ -349,12 +363,13 @@ void run(const BenchFlags& flags) {
 void add_bench(CLI::App& app) {
   auto* sub = app.add_subcommand("bench", "Measure speed and memory with random weights of the real models");
   auto flags = std::make_shared<BenchFlags>();
-  sub->add_option("WHAT", flags->what,
-                  "step (one training step), detector-step (one of F-ViT's, 65 classes), dense (dense maps), crops "
-                  "(image embeddings), loader (decode, resize, "
-                  "crop), checkpoint (write and load), ap (average precision of made-up detections)")
+  sub->add_option(
+         "WHAT", flags->what,
+         "step (one training step), detector-step (one of F-ViT's, 65 classes), dense (dense maps), crops "
+         "(image embeddings), loader (decode, resize, "
+         "crop), checkpoint (write and load), ap (average precision of made-up detections), index (read annotations)")
       ->required()
-      ->check(CLI::IsMember({"step", "detector-step", "dense", "crops", "loader", "checkpoint", "ap"}));
+      ->check(CLI::IsMember({"step", "detector-step", "dense", "crops", "loader", "checkpoint", "ap", "index"}));
   sub->add_option("--model", flags->model, "Model name or configuration file")->capture_default_str();
   sub->add_option("--precision", flags->precision, "fp32 or bf16")->capture_default_str();
   sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
@@ -378,6 +393,7 @@ void add_bench(CLI::App& app) {
                 "step: compute activations twice instead of keeping them");
   flags->ap.add_to(*sub);
   sub->add_option("--image-folder", flags->image_folder, "loader: a folder of images");
+  sub->add_option("--annotations", flags->annotations, "index: a COCO or LVIS JSON");
   sub->add_flag("--profile", flags->profile, "Also the time of each operator in one more run; not for loader and ap");
   sub->add_flag("--json", flags->json, "Print JSON");
   sub->callback([flags] { run(*flags); });

@@ -41,16 +41,9 @@ Level look() {
   const bool tiles = (d & kTiles) != 0 && (d & kTileBfloat16) != 0 && __builtin_cpu_supports("avx512bf16");
   return tiles && tiles_granted() ? Level::kAmx : Level::kAvx512;
 }
-
-bool multiplies_bfloat16() {
-  return __builtin_cpu_supports("avx512bf16");
-}
 #else
 Level look() {
   return Level::kGeneric;
-}
-bool multiplies_bfloat16() {
-  return false;
 }
 #endif
 
@@ -102,6 +95,15 @@ Level level() {
   return chosen;
 }
 
+bool multiplies_bfloat16() {
+#if defined(__x86_64__)
+  static const bool found = level() >= Level::kAvx512 && __builtin_cpu_supports("avx512bf16");
+  return found;
+#else
+  return false;
+#endif
+}
+
 void cap_libraries() {
   if (std::getenv("CLIPSELF_CPU") == nullptr) return;
   constexpr std::array<const char*, 4> kAten{"default", "avx2", "avx512", "avx512"};
@@ -117,7 +119,7 @@ bool has_matrix_products(at::ScalarType type) {
     return works;
   }
   if (type == at::kBFloat16) {
-    static const bool works = level() >= Level::kAvx512 && multiplies_bfloat16() && try_products(at::kBFloat16);
+    static const bool works = multiplies_bfloat16() && try_products(at::kBFloat16);
     return works;
   }
   return false;

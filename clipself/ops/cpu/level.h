@@ -18,6 +18,9 @@ Level detected_level();
 /// That, capped by CLIPSELF_CPU. Throws Error for a value that is none of the names.
 Level level();
 
+/// Whether, at level(), there are AVX-512's instructions for bfloat16.
+bool multiplies_bfloat16();
+
 /// Hands the cap on to ATen and oneDNN, which read their own variables once, before their first work; variables that
 /// are set already stay. Called first thing in a program.
 void cap_libraries();

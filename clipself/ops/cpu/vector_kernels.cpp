@@ -32,8 +32,19 @@ namespace avx512 {
 constexpr int kLanes = 16;
 #define CLIPSELF_AVX512
 #include "clipself/ops/cpu/vector_loops.inc"
-#undef CLIPSELF_AVX512
 }  // namespace avx512
+#pragma GCC pop_options
+
+// With the instruction that rounds to bfloat16.
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")
+namespace avx512_bf16 {
+constexpr int kLanes = 16;
+#define CLIPSELF_AVX512_BF16
+#include "clipself/ops/cpu/vector_loops.inc"
+#undef CLIPSELF_AVX512_BF16
+#undef CLIPSELF_AVX512
+}  // namespace avx512_bf16
 #pragma GCC diagnostic pop
 #pragma GCC pop_options
 #endif
@@ -43,6 +54,7 @@ constexpr int kLanes = 16;
 template <typename T>
 const AttentionLoops<T>& attention_loops() {
 #ifdef CLIPSELF_HAS_WIDE_LOOPS
+  if (multiplies_bfloat16()) return avx512_bf16::attention_table<T>();
   if (level() >= Level::kAvx512) return avx512::attention_table<T>();
   if (level() >= Level::kAvx2) return avx2::attention_table<T>();
 #endif
@@ -52,6 +64,7 @@ const AttentionLoops<T>& attention_loops() {
 template <typename T>
 const TokenLoops<T>& token_loops() {
 #ifdef CLIPSELF_HAS_WIDE_LOOPS
+  if (multiplies_bfloat16()) return avx512_bf16::token_table<T>();
   if (level() >= Level::kAvx512) return avx512::token_table<T>();
   if (level() >= Level::kAvx2) return avx2::token_table<T>();
 #endif
