@@ -110,8 +110,8 @@ void EvaSwiGlu::init_weights(int layer) {
 }
 
 at::Tensor EvaSwiGlu::forward(const at::Tensor& x) {
-  return w3_->forward(
-      ops::swiglu_norm(w1_->forward(x), w2_->forward(x), ffn_ln_->weight, ffn_ln_->bias, kEvaNormEps));
+  return ops::swiglu_norm_linear(w1_->forward(x), w2_->forward(x), ffn_ln_->weight, ffn_ln_->bias, kEvaNormEps,
+                                 w3_->weight, w3_->bias);
 }
 
 EvaBlock::EvaBlock(const VisionConfig& config, int layer, std::shared_ptr<EvaRotary> rope) {

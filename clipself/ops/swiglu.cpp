@@ -44,9 +44,13 @@ Normed swiglu_forward(const at::Tensor& gate, const at::Tensor& value, const at:
   return out;
 }
 
+struct SwiGluGradients {
+  at::Tensor gate, value, weight, bias;
+};
+
 template <typename T>
-variable_list swiglu_backward(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& value,
-                              const at::Tensor& weight, const at::Tensor& mean, const at::Tensor& rstd) {
+SwiGluGradients swiglu_backward(const at::Tensor& dy, const at::Tensor& gate, const at::Tensor& value,
+                                const at::Tensor& weight, const at::Tensor& mean, const at::Tensor& rstd) {
   const std::int64_t width = gate.size(-1), tokens = gate.numel() / width;
   auto d_gate = at::empty(gate.sizes(), gate.options()), d_value = at::empty(gate.sizes(), gate.options());
   // Each thread's tokens are summed up by themselves, and the sums in the order of the tokens: the result does not
@@ -77,43 +81,62 @@ variable_list swiglu_backward(const at::Tensor& dy, const at::Tensor& gate, cons
   return {std::move(d_gate), std::move(d_value), both[0], both[1]};
 }
 
+Normed forward_of(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& weight, const at::Tensor& bias,
+                  double eps) {
+  RECORD_FUNCTION("clipself::swiglu_norm", std::vector<c10::IValue>());
+  return gate.scalar_type() == at::kFloat ? swiglu_forward<float>(gate, value, weight, bias, eps)
+                                          : swiglu_forward<at::BFloat16>(gate, value, weight, bias, eps);
+}
+
 struct CpuSwiGlu : torch::autograd::Function<CpuSwiGlu> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& gate, const at::Tensor& value,
-                            const at::Tensor& weight, const at::Tensor& bias, double eps) {
-    RECORD_FUNCTION("clipself::swiglu_norm", std::vector<c10::IValue>());
-    auto [y, mean, rstd] = gate.scalar_type() == at::kFloat
-                               ? swiglu_forward<float>(gate, value, weight, bias, eps)
-                               : swiglu_forward<at::BFloat16>(gate, value, weight, bias, eps);
-    ctx->save_for_backward({gate, value, weight, mean, rstd});
-    return y;
+                            const at::Tensor& norm_weight, const at::Tensor& norm_bias, double eps,
+                            const at::Tensor& weight, const at::Tensor& bias) {
+    const auto normed = forward_of(gate, value, norm_weight, norm_bias, eps);
+    ctx->saved_data["eps"] = eps;
+    ctx->save_for_backward({gate, value, norm_weight, norm_bias, normed.mean, normed.rstd, weight});
+    return at::linear(normed.y, weight, bias);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
-    RECORD_FUNCTION("clipself::swiglu_norm_backward", std::vector<c10::IValue>());
     const auto saved = ctx->get_saved_variables();
-    const auto dy = gradients[0].contiguous();
-    auto result = saved[0].scalar_type() == at::kFloat
-                      ? swiglu_backward<float>(dy, saved[0], saved[1], saved[2], saved[3], saved[4])
-                      : swiglu_backward<at::BFloat16>(dy, saved[0], saved[1], saved[2], saved[3], saved[4]);
-    result.emplace_back();  // eps
-    return result;
+    const auto &gate = saved[0], &value = saved[1], &norm_weight = saved[2], &weight = saved[6];
+    const auto d_out = gradients[0].flatten(0, -2);
+    at::Tensor d_weight, d_bias;
+    if (ctx->needs_input_grad(4)) {
+      const auto y = forward_of(gate, value, norm_weight, saved[3], ctx->saved_data["eps"].toDouble()).y;
+      d_weight = at::mm(d_out.t(), y.flatten(0, -2));
+      d_bias = d_out.sum(0);
+    }
+    const auto dy = at::mm(d_out, weight).view(gate.sizes());
+    RECORD_FUNCTION("clipself::swiglu_norm_backward", std::vector<c10::IValue>());
+    auto [d_gate, d_value, d_norm_weight, d_norm_bias] =
+        gate.scalar_type() == at::kFloat
+            ? swiglu_backward<float>(dy, gate, value, norm_weight, saved[4], saved[5])
+            : swiglu_backward<at::BFloat16>(dy, gate, value, norm_weight, saved[4], saved[5]);
+    return {d_gate, d_value, d_norm_weight, d_norm_bias, at::Tensor(), d_weight, d_bias};
   }
 };
 
 }  // namespace
 
-at::Tensor swiglu_norm(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& weight,
-                       const at::Tensor& bias, double eps) {
+at::Tensor swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& norm_weight,
+                              const at::Tensor& norm_bias, double eps, const at::Tensor& weight,
+                              const at::Tensor& bias) {
   const auto type = gate.scalar_type();
   const bool ours =
       gate.is_cpu() && value.scalar_type() == type && (type == at::kFloat || type == at::kBFloat16) && gate.numel() > 0;
-  if (!ours) return plain_swiglu_norm(gate, value, weight, bias, eps);
-  return CpuSwiGlu::apply(gate.contiguous(), value.contiguous(), weight.to(at::kFloat), bias.to(at::kFloat), eps);
+  if (!ours) return plain_swiglu_norm_linear(gate, value, norm_weight, norm_bias, eps, weight, bias);
+  return CpuSwiGlu::apply(gate.contiguous(), value.contiguous(), norm_weight.to(at::kFloat), norm_bias.to(at::kFloat),
+                          eps, weight.to(type), bias.to(type));
 }
 
-at::Tensor plain_swiglu_norm(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& weight,
-                             const at::Tensor& bias, double eps) {
-  const auto product = at::silu(gate) * value;
-  return at::layer_norm(product.to(weight.scalar_type()), weight.sizes(), weight, bias, eps).to(gate.scalar_type());
+at::Tensor plain_swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& norm_weight,
+                                    const at::Tensor& norm_bias, double eps, const at::Tensor& weight,
+                                    const at::Tensor& bias) {
+  const auto type = gate.scalar_type();
+  const auto product = (at::silu(gate) * value).to(norm_weight.scalar_type());
+  const auto normed = at::layer_norm(product, norm_weight.sizes(), norm_weight, norm_bias, eps).to(type);
+  return at::linear(normed, weight.to(type), bias.to(type));
 }
 
 }  // namespace clipself::ops

@@ -6,18 +6,23 @@ namespace clipself::ops {
 namespace {
 
 constexpr double kEps = 1e-6;
+constexpr std::int64_t kOut = 24;
 
 std::vector<at::Tensor> random_inputs(std::int64_t tokens, std::int64_t width, at::ScalarType type) {
   at::manual_seed(11);
-  return {(at::randn({2, tokens, width}) * 3).to(type), at::randn({2, tokens, width}).to(type),
-          at::randn({width}) + 1.0, at::randn({width})};
+  return {(at::randn({2, tokens, width}) * 3).to(type),
+          at::randn({2, tokens, width}).to(type),
+          at::randn({width}) + 1.0,
+          at::randn({width}),
+          (at::randn({kOut, width}) / 8).to(at::kBFloat16).to(at::kFloat),
+          at::randn({kOut})};
 }
 
 /// The output and the gradients of all inputs.
 template <typename F>
 std::vector<at::Tensor> results_of(const F& function, std::vector<at::Tensor> inputs) {
   for (auto& input : inputs) input = input.detach().clone().set_requires_grad(true);
-  const auto y = function(inputs[0], inputs[1], inputs[2], inputs[3], kEps);
+  const auto y = function(inputs[0], inputs[1], inputs[2], inputs[3], kEps, inputs[4], inputs[5]);
   at::manual_seed(12);
   auto results =
       torch::autograd::grad({(y * at::randn(y.sizes()).to(at::kBFloat16).to(y.scalar_type())).sum()}, inputs);
@@ -40,15 +45,17 @@ class SwiGluOf : public ::testing::TestWithParam<std::pair<std::int64_t, std::in
 
 TEST_P(SwiGluOf, FloatEqualsFloat64) {
   const auto inputs = random_inputs(GetParam().first, GetParam().second, at::kFloat);
-  const auto found = results_of(swiglu_norm, inputs), expected = results_of(plain_swiglu_norm, in_double(inputs));
+  const auto found = results_of(swiglu_norm_linear, inputs),
+             expected = results_of(plain_swiglu_norm_linear, in_double(inputs));
   for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LT(error(found[i], expected[i]), 5e-6) << i;
 }
 
-// Each result is rounded to bfloat16 once; weight's and bias' gradients are sums of unrounded ones.
+// The linear layer's input, output and input's gradient are rounded to bfloat16 (1 part in 512), then each result.
 TEST_P(SwiGluOf, Bfloat16IsWithinItsRounding) {
   const auto inputs = random_inputs(GetParam().first, GetParam().second, at::kBFloat16);
-  const auto found = results_of(swiglu_norm, inputs), expected = results_of(plain_swiglu_norm, in_double(inputs));
-  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LT(error(found[i], expected[i]), 1.0 / 256) << i;
+  const auto found = results_of(swiglu_norm_linear, inputs),
+             expected = results_of(plain_swiglu_norm_linear, in_double(inputs));
+  for (std::size_t i = 0; i < found.size(); ++i) EXPECT_LT(error(found[i], expected[i]), 1.0 / 100) << i;
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, SwiGluOf,
@@ -57,15 +64,15 @@ INSTANTIATE_TEST_SUITE_P(Shapes, SwiGluOf,
 
 TEST(SwiGlu, LargeGatesOpenOrCloseWithoutOverflow) {
   const auto gate = at::tensor({-1e4F, -90.0F, 90.0F, 1e4F}).view({1, 1, 4}), value = at::ones({1, 1, 4});
-  const auto y = swiglu_norm(gate, value, at::ones(4), at::zeros(4), kEps);
+  const auto y = swiglu_norm_linear(gate, value, at::ones(4), at::zeros(4), kEps, at::eye(4), at::zeros(4));
   EXPECT_TRUE(at::allclose(y, at::layer_norm(at::tensor({0.0F, 0.0F, 90.0F, 1e4F}).view({1, 1, 4}), {4})));
 }
 
 TEST(SwiGlu, GradientsOfThePlainOneAreFiniteDifferences) {
   auto inputs = in_double(random_inputs(2, 5, at::kFloat));
   at::manual_seed(12);
-  const auto weight = at::randn(inputs[0].sizes()).to(at::kBFloat16).to(at::kDouble);
-  const auto gradients = results_of(plain_swiglu_norm, inputs);
+  const auto weight = at::randn({2, 2, kOut}).to(at::kBFloat16).to(at::kDouble);
+  const auto gradients = results_of(plain_swiglu_norm_linear, inputs);
   constexpr double kStep = 1e-6;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     auto flat = inputs[i].view(-1);
@@ -73,7 +80,10 @@ TEST(SwiGlu, GradientsOfThePlainOneAreFiniteDifferences) {
       const double own = flat[j].item<double>();
       const auto value = [&](double x) {
         flat[j] = x;
-        return (plain_swiglu_norm(inputs[0], inputs[1], inputs[2], inputs[3], kEps) * weight).sum().item<double>();
+        return (plain_swiglu_norm_linear(inputs[0], inputs[1], inputs[2], inputs[3], kEps, inputs[4], inputs[5]) *
+                weight)
+            .sum()
+            .item<double>();
       };
       const double slope = (value(own + kStep) - value(own - kStep)) / (2 * kStep);
       flat[j] = own;
