@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -25,6 +26,11 @@ void RunFlags::add_to(CLI::App& app, const std::string& evaluate_flag, const std
                  "Stop when more than this part of the images (and more than 10, unless 0) cannot be read")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
+  app.add_option(
+         "--max-not-finite", most_left_out,
+         "Leave a step out whose loss or gradients are not finite, up to so many in a row (0: stop at the first)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 30));
   app.add_option("--batch-size", batch_size, "Images a batch")->capture_default_str()->check(positive);
   app.add_option("--accum-freq", accum_freq, "Batches a step")->capture_default_str()->check(positive);
   app.add_option("--epochs", epochs, "Passes over the images")->capture_default_str()->check(positive);
@@ -68,7 +74,8 @@ void RunFlags::check() const {
 }
 
 training::TrainerOptions RunFlags::trainer_options(std::uint64_t seed) const {
-  training::TrainerOptions options{.epochs = epochs, .accum_freq = accum_freq, .seed = seed};
+  training::TrainerOptions options{
+      .epochs = epochs, .accum_freq = accum_freq, .seed = seed, .most_left_out = most_left_out};
   if (grad_clip_norm > 0) options.grad_clip_norm = grad_clip_norm;
   return options;
 }
@@ -147,6 +154,7 @@ void RunShell::resume() {
                                                 "save-frequency",
                                                 "save-every-n-steps",
                                                 "zeroshot-frequency",
+                                                "max-not-finite",
                                                 "eval-frequency",
                                                 "device"};
     if (kFree.contains(name) || !before.is_object() || !before.contains(name) || !before[name].is_string()) continue;
@@ -185,6 +193,7 @@ void RunShell::run() {
     if (at.batch == 0 && !meter_->evaluated(at.step) && (at.epoch > 0 || job_.evaluate_at_start)) evaluate(at.epoch);
     training::Trainer::Hooks hooks;
     hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
+    hooks.on_not_finite = [this](const auto& position, const auto& error) { on_not_finite(position, error); };
     hooks.on_epoch = [this](std::int64_t done) { on_epoch(done); };
     hooks.should_stop = [this] { return stop_.signal() != 0; };
     if (!job_.trainer->run(hooks)) throw Interrupted{};
@@ -205,6 +214,17 @@ void RunShell::on_step(const training::StepReport& report) {
   meter_->step(report);
   const bool due = flags_.save_every_steps > 0 && job_.trainer->position().step % flags_.save_every_steps == 0;
   if (due) save_step();
+}
+
+void RunShell::on_not_finite(const training::Position& position, const training::NotFinite& error) {
+  meter_->clear();
+  const auto file = folder_ / "not_finite.jsonl";
+  const nlohmann::ordered_json entry = {
+      {"step", position.step}, {"epoch", position.epoch}, {"what", error.term()}, {"image_ids", error.image_ids()}};
+  std::ofstream out(file, std::ios::app);
+  out << entry.dump() << '\n' << std::flush;
+  spdlog::warn("step {}: {} not finite on {}; their ids are in {}", position.step + 1, error.term(),
+               counted(std::ssize(error.image_ids()), "image"), file.string());
 }
 
 void RunShell::on_epoch(std::int64_t epochs_done) {

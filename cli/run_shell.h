@@ -23,8 +23,8 @@ class TrainMeter;
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
 /// --batch-size, --accum-freq, --epochs, --lr, --wd, --beta1, --beta2, --eps, --warmup, --grad-clip-norm,
-/// --max-unreadable, --save-frequency, --save-every-n-steps, --log-every-n-steps, --logs, --name, --resume, and how
-/// often to evaluate
+/// --max-unreadable, --max-not-finite, --save-frequency, --save-every-n-steps, --log-every-n-steps, --logs, --name,
+/// --resume, and how often to evaluate
 struct RunFlags {
   int batch_size = 2;
   int accum_freq = 1;
@@ -37,6 +37,7 @@ struct RunFlags {
   int save_frequency = 1;
   std::int64_t save_every_steps = 0;
   int log_every = 50;
+  int most_left_out = 0;
   std::string logs = "logs", name, resume;
 
   /// `evaluate_flag`: the name of the flag for evaluate_every, with what it says in the help.
@@ -80,6 +81,7 @@ class RunShell {
  private:
   void resume();
   void on_step(const training::StepReport& report);
+  void on_not_finite(const training::Position& at, const training::NotFinite& error);
   void on_epoch(std::int64_t epochs_done);
   void evaluate(std::int64_t epochs_done);
   void save(const std::filesystem::path& file);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "clipself/base/error.h"
@@ -52,7 +53,26 @@ void TrainMeter::write(const std::string& line) {
     throw Error({.doing = "writing", .where = file_.string(), .found = "a failure", .hint = "is the disk full?"});
 }
 
+void TrainMeter::warn_of_spike(const training::StepReport& report) {
+  constexpr double kForget = 0.02, kDeviations = 8;
+  constexpr std::int64_t kSettled = 50;
+  const double off = report.loss - smooth_loss_;
+  if (steps_ > kSettled && off > kDeviations * std::sqrt(smooth_square_)) {
+    bar_.clear();
+    spdlog::warn("step {}: the loss leapt to {:.4f} from about {:.4f}", report.step + 1, report.loss, smooth_loss_);
+  }
+  smooth_square_ += kForget * (off * off - smooth_square_);
+}
+
 void TrainMeter::step(const training::StepReport& report) {
+  if (report.left_out) {
+    write(nlohmann::ordered_json{
+        {"step", report.step}, {"epoch", report.epoch}, {"loss", nullptr}, {"lr", report.lr}, {"left_out", true}}
+              .dump());
+    bar_.update(report.step + 1);
+    return;
+  }
+  warn_of_spike(report);
   // Running means that forget the first steps quickly: those are slow and say little.
   const double weight = std::max(0.02, 1.0 / static_cast<double>(++steps_));
   smooth_loss_ += weight * (report.loss - smooth_loss_);

@@ -27,6 +27,7 @@ class DetectionObjective : public training::Objective {
   DetectionObjective(std::shared_ptr<Detector> detector, const models::PixelStatistics& pixels);
   training::LossTerms losses(const datasets::Batch& batch, Rng& rng) override;
   std::vector<std::pair<std::string, at::Tensor>> parameters() override { return detector_->trainable(); }
+  std::vector<at::Tensor> statistics() override { return detector_->buffers(); }
 
  private:
   std::shared_ptr<Detector> detector_;

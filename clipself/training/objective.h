@@ -22,6 +22,8 @@ class Objective {
   virtual LossTerms losses(const datasets::Batch& batch, Rng& rng) = 0;
   /// Trained parameters by name, in a fixed order.
   virtual std::vector<std::pair<std::string, at::Tensor>> parameters() = 0;
+  /// What losses() changes by itself (running statistics of norms): put back when a step is left out.
+  virtual std::vector<at::Tensor> statistics() { return {}; }
   /// After each optimizer step (clamping the logit scale, say).
   virtual void after_step() {}
 };

@@ -1,5 +1,6 @@
 #include "clipself/training/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -14,13 +15,22 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-std::string ids_of(const datasets::Batch& batch) {
-  std::string text;
-  for (const auto id : batch.image_ids) text += (text.empty() ? "" : ", ") + std::to_string(id);
-  return text;
+ErrorParts parts_of(const std::string& term, const std::vector<std::int64_t>& image_ids) {
+  constexpr std::size_t kShown = 16;
+  std::string ids;
+  for (std::size_t i = 0; i < std::min(kShown, image_ids.size()); ++i)
+    ids += (ids.empty() ? "" : ", ") + std::to_string(image_ids[i]);
+  return {.doing = "training",
+          .where = term,
+          .found = "what is not finite, on image ids " + ids + (image_ids.size() > kShown ? ", ..." : ""),
+          .expected = "numbers",
+          .hint = "a lower --lr, --grad-clip-norm 1 or --precision fp32 may help"};
 }
 
 }  // namespace
+
+NotFinite::NotFinite(std::string term, std::vector<std::int64_t> image_ids)
+    : Error(parts_of(term, image_ids)), term_(std::move(term)), image_ids_(std::move(image_ids)) {}
 
 StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
                       std::optional<double> grad_clip_norm, Rng& rng) {
@@ -36,11 +46,8 @@ StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<
       const double number = value.item<double>();
       const bool is_loss = value.requires_grad();
       if (is_loss && !std::isfinite(number)) {
-        throw Error({.doing = "training",
-                     .where = name,
-                     .found = "a loss that is not finite on image ids " + ids_of(batch),
-                     .expected = "a number",
-                     .hint = "a lower --lr, --grad-clip-norm 1 or --precision fp32 may help"});
+        optimizer.zero_grad();
+        throw NotFinite(name, batch.image_ids);
       }
       if (report.losses.size() <= i) report.losses.emplace_back(name, 0.0);
       report.losses[i].second += number * share;
@@ -54,9 +61,9 @@ StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<
   report.grad_norm = optimizer.clip_grad_norm(grad_clip_norm.value_or(std::numeric_limits<double>::infinity()));
   if (!std::isfinite(report.grad_norm)) {
     optimizer.zero_grad();
-    throw Error({.doing = "training",
-                 .found = "gradients that are not finite on image ids " + ids_of(batches.back()),
-                 .hint = "a lower --lr or --precision fp32 may help"});
+    std::vector<std::int64_t> ids;
+    for (const auto& batch : batches) ids.insert(ids.end(), batch.image_ids.begin(), batch.image_ids.end());
+    throw NotFinite("gradients", std::move(ids));
   }
   optimizer.step(lr);
   optimizer.zero_grad();
@@ -77,6 +84,30 @@ Trainer::Trainer(Objective& objective, datasets::Loader& loader, AdamW& optimize
   schedule_.total_steps = steps_per_epoch_ * options.epochs;
 }
 
+StepReport Trainer::try_step(const std::vector<datasets::Batch>& batches, const Hooks& hooks) {
+  const double lr = schedule_.at(position_.step);
+  Rng rng(options_.seed, 0x5354455053ULL, static_cast<std::uint64_t>(position_.step));
+  std::vector<at::Tensor> before;
+  if (options_.most_left_out > 0)
+    for (const auto& tensor : objective_.statistics()) before.push_back(tensor.detach().clone());
+  try {
+    auto report = train_step(objective_, optimizer_, batches, lr, options_.grad_clip_norm, rng);
+    left_out_ = 0;
+    return report;
+  } catch (const NotFinite& error) {
+    if (hooks.on_not_finite) hooks.on_not_finite(position_, error);
+    if (++left_out_ > options_.most_left_out) throw;
+    const at::NoGradGuard no_grad;
+    auto statistics = objective_.statistics();
+    for (std::size_t i = 0; i < before.size(); ++i) statistics[i].copy_(before[i]);
+    StepReport report;
+    report.lr = lr;
+    report.left_out = true;
+    for (const auto& batch : batches) report.images += static_cast<std::int64_t>(batch.image_ids.size());
+    return report;
+  }
+}
+
 bool Trainer::run(const Hooks& hooks) {
   while (position_.epoch < options_.epochs) {
     loader_.start_epoch(position_.epoch, position_.batch);
@@ -89,9 +120,7 @@ bool Trainer::run(const Hooks& hooks) {
         batches.push_back(std::move(*batch));
       }
       const double waited = seconds_since(start);
-      Rng rng(options_.seed, 0x5354455053ULL, static_cast<std::uint64_t>(position_.step));
-      auto report =
-          train_step(objective_, optimizer_, batches, schedule_.at(position_.step), options_.grad_clip_norm, rng);
+      auto report = try_step(batches, hooks);
       report.step = position_.step;
       report.epoch = position_.epoch;
       report.data_seconds = waited;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "clipself/base/error.h"
 #include "clipself/datasets/loader.h"
 #include "clipself/training/objective.h"
 #include "clipself/training/optimizer.h"
@@ -16,11 +17,25 @@
 
 namespace clipself::training {
 
+/// A loss or gradients that are not finite.
+class NotFinite : public Error {
+ public:
+  NotFinite(std::string term, std::vector<std::int64_t> image_ids);
+  const std::string& term() const { return term_; }  ///< the loss by name, or "gradients"
+  const std::vector<std::int64_t>& image_ids() const { return image_ids_; }
+
+ private:
+  std::string term_;
+  std::vector<std::int64_t> image_ids_;
+};
+
 struct TrainerOptions {
   std::int64_t epochs = 1;
   int accum_freq = 1;  ///< batches whose gradients are averaged into one step
   std::optional<double> grad_clip_norm{};
   std::uint64_t seed = 0;
+  /// Steps in a row that may be left out for being NotFinite before the run ends; 0 ends it at the first.
+  int most_left_out = 0;
 };
 
 /// What one step did.
@@ -34,10 +49,11 @@ struct StepReport {
   std::int64_t images = 0;
   double seconds = 0;       ///< of the whole step
   double data_seconds = 0;  ///< of it spent waiting for batches
+  bool left_out = false;    ///< NotFinite: nothing was updated, and the losses are none
 };
 
 /// One optimizer step over `batches`: gradients of the mean of the batches' losses, clipping, update,
-/// Objective::after_step. Throws Error naming the images when a loss is not finite; nothing has been updated then.
+/// Objective::after_step. Throws NotFinite when a loss or the gradients' norm is; nothing has been updated then.
 StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
                       std::optional<double> grad_clip_norm, Rng& rng);
 
@@ -52,6 +68,7 @@ class Trainer {
  public:
   struct Hooks {
     std::function<void(const StepReport&)> on_step{};
+    std::function<void(const Position&, const NotFinite&)> on_not_finite{};  ///< the step is left out, or the last
     std::function<void(std::int64_t epochs_done)> on_epoch{};
     std::function<bool()> should_stop{};  ///< asked after each step
   };
@@ -69,12 +86,15 @@ class Trainer {
   double next_lr() const { return schedule_.at(position_.step); }
 
  private:
+  StepReport try_step(const std::vector<datasets::Batch>& batches, const Hooks& hooks);
+
   Objective& objective_;
   datasets::Loader& loader_;
   AdamW& optimizer_;
   Schedule schedule_;
   TrainerOptions options_;
   std::int64_t steps_per_epoch_ = 0;
+  int left_out_ = 0;  ///< steps in a row
   Position position_;
 };
 

@@ -147,4 +147,12 @@ bad 'unknown key in a configuration' 'settings.toml|learning-rate' --config sett
 echo 'lr = "fast"' >settings.toml
 bad 'wrong value in a configuration' '--lr' --config settings.toml
 
+# Numbers gone wrong: weights that one step makes enormous.
+wild=("${good[@]}" --logs kept --lr 1e30 --warmup 0 --epochs 3)
+refused 'a loss that is no number' 'not finite|image ids' "${wild[@]}" --name wild
+grep -q '"image_ids":\[[0-9]' kept/wild/not_finite.jsonl || failed 'a loss that is no number' 'no ids were saved'
+refused 'more such steps than allowed' 'not finite' "${wild[@]}" --name wilder --max-not-finite 2
+[[ $(wc -l <kept/wilder/not_finite.jsonl) == 3 ]] || failed 'more such steps than allowed' 'not three of them'
+[[ $(grep -c '"left_out":true' kept/wilder/metrics.jsonl) == 2 ]] || failed 'more such steps than allowed' 'not two left out'
+
 finish

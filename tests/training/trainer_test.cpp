@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <limits>
 
@@ -51,11 +52,11 @@ struct SmallRun {
   AdamW optimizer;
   Trainer trainer;
 
-  explicit SmallRun(int batch_size = 2, int accum = 1)
+  explicit SmallRun(int batch_size = 2, int accum = 1, int most_left_out = 0)
       : loader(std::make_shared<Numbers>(), {.batch_size = batch_size, .workers = 2, .seed = 5}),
         optimizer(objective.parameters(), {}),
         trainer(objective, loader, optimizer, {.base_lr = 0.01, .warmup_steps = 2},
-                {.epochs = 3, .accum_freq = accum, .seed = 5}) {}
+                {.epochs = 3, .accum_freq = accum, .seed = 5, .most_left_out = most_left_out}) {}
 };
 
 std::vector<double> losses_of(SmallRun& run, std::int64_t stop_after = 1000) {
@@ -139,6 +140,37 @@ TEST(Trainer, StopsAtALossThatIsNoNumberAndNamesTheImages) {
     EXPECT_NE(std::string(error.what()).find("image ids"), std::string::npos) << error.what();
   }
   EXPECT_TRUE(at::equal(run.objective.weight_.detach(), before));
+}
+
+TEST(Trainer, LeavesStepsOutThatAreNotFiniteAndGoesOn) {
+  // The loss of the second and third step is none; the others are what they are without those two.
+  SmallRun run(2, 1, 2);
+  std::vector<std::int64_t> told;
+  std::vector<bool> left_out;
+  run.trainer.run({.on_step =
+                       [&](const StepReport& report) {
+                         left_out.push_back(report.left_out);
+                         const bool next = report.step == 0 || report.step == 1;
+                         run.objective.target = next ? std::numeric_limits<double>::quiet_NaN() : 1.0;
+                       },
+                   .on_not_finite =
+                       [&](const Position& at, const NotFinite& error) {
+                         told.push_back(at.step);
+                         EXPECT_FALSE(error.image_ids().empty());
+                       }});
+  EXPECT_EQ(told, (std::vector<std::int64_t>{1, 2}));
+  ASSERT_GT(left_out.size(), 4U);
+  EXPECT_EQ(std::vector<bool>(left_out.begin(), left_out.begin() + 4), (std::vector<bool>{false, true, true, false}));
+  EXPECT_EQ(std::count(left_out.begin(), left_out.end(), true), 2);
+  EXPECT_TRUE(run.objective.weight_.isfinite().all().item<bool>());
+}
+
+TEST(Trainer, EndsWhenMoreStepsInARowAreNotFiniteThanAllowed) {
+  SmallRun run(2, 1, 2);
+  run.objective.target = std::numeric_limits<double>::quiet_NaN();
+  int told = 0;
+  EXPECT_THROW(run.trainer.run({.on_not_finite = [&](const auto&, const auto&) { ++told; }}), NotFinite);
+  EXPECT_EQ(told, 3);
 }
 
 TEST(Trainer, RefusesAnEpochWithoutAStep) {
