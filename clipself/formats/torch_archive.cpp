@@ -164,4 +164,8 @@ Value read_torch_archive(const std::filesystem::path& path) {
                .hint = "was the download complete?"});
 }
 
+void verify_torch_archive(const std::filesystem::path& path) {
+  ZipReader(MappedFile(path)).verify_stored();
+}
+
 }  // namespace clipself::formats

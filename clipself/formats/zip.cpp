@@ -223,6 +223,12 @@ void ZipReader::read(const ZipEntry& entry, std::span<std::byte> out) const {
   }
 }
 
+void ZipReader::verify_stored() const {
+  for (const auto& entry : entries_)
+    if (!entry.deflated && entry.crc != 0 && checksum(stored(entry)) != entry.crc)
+      fail("record '" + entry.name + "' with a wrong checksum", {}, "was the file damaged?");
+}
+
 void ZipReader::reserve(const ZipEntry& entry) {
   const std::uint64_t limit = (std::uint64_t{64} << 20) + 32 * static_cast<std::uint64_t>(bytes_.size());
   if (entry.size > limit - reserved_) {

@@ -1,8 +1,10 @@
 #include "clipself/training/checkpoint.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "clipself/base/error.h"
+#include "clipself/base/log.h"
 #include "clipself/formats/torch_archive.h"
 
 namespace clipself::training {
@@ -63,6 +65,7 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
 Checkpoint read_checkpoint(const fs::path& path) {
   const auto root = formats::read_torch_archive(path);
   const auto& ours = need(root, "clipself", path);
+  formats::verify_torch_archive(path);
   Checkpoint checkpoint;
   checkpoint.position = {.step = need(ours, "step", path).as_int(),
                          .epoch = need(root, "epoch", path).as_int(),
@@ -84,26 +87,36 @@ bool has_checkpoint(const fs::path& folder) {
 }
 
 fs::path latest_checkpoint(const fs::path& folder) {
-  fs::path best;
-  std::int64_t most = -1;
+  std::vector<std::pair<std::int64_t, fs::path>> found;
+  std::string damage;  // of the first that cannot be read, when none can
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
     if (!is_checkpoint(entry)) continue;
-    const auto root = formats::read_torch_archive(entry.path());
-    const auto* ours = root.find("clipself");
-    const auto* step = ours == nullptr ? nullptr : ours->find("step");
-    if (step != nullptr && step->as_int() > most) {
-      most = step->as_int();
-      best = entry.path();
+    try {
+      const auto root = formats::read_torch_archive(entry.path());
+      const auto* ours = root.find("clipself");
+      const auto* step = ours == nullptr ? nullptr : ours->find("step");
+      if (step != nullptr) found.emplace_back(step->as_int(), entry.path());
+    } catch (const Error& unreadable) {
+      spdlog::warn("passed over: {}", unreadable.what());
+      if (damage.empty()) damage = unreadable.what();
     }
   }
-  if (most < 0) {
-    throw Error({.doing = "--resume latest",
-                 .where = folder.string(),
-                 .found = "no training checkpoint",
-                 .expected = "at least one .pt file"});
+  std::ranges::sort(found, std::ranges::greater());
+  for (const auto& [step, path] : found) {
+    try {
+      formats::verify_torch_archive(path);
+      return path;
+    } catch (const Error& damaged) {
+      spdlog::warn("passed over: {}", damaged.what());
+      if (damage.empty()) damage = damaged.what();
+    }
   }
-  return best;
+  if (!damage.empty()) throw Error(damage);
+  throw Error({.doing = "--resume latest",
+               .where = folder.string(),
+               .found = "no training checkpoint",
+               .expected = "at least one .pt file"});
 }
 
 }  // namespace clipself::training

@@ -26,10 +26,11 @@ struct Checkpoint {
 
 /// Atomically; a crash at any moment leaves the file of before.
 void write_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
-/// Throws Error when the file is no training checkpoint of this program.
+/// Throws Error when the file is no training checkpoint of this program, or not as it was written (checksums).
 Checkpoint read_checkpoint(const std::filesystem::path& path);
 
-/// The checkpoint in `folder` with the most steps; throws Error when there is none.
+/// The checkpoint in `folder` with the most steps; damaged ones are told in the log and passed over. Throws Error when
+/// there is none that is whole.
 std::filesystem::path latest_checkpoint(const std::filesystem::path& folder);
 
 /// Whether `folder` holds any.

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <limits>
 
 #include "clipself/base/error.h"
@@ -187,6 +189,33 @@ TEST(Checkpoint, RefusesFilesThatHoldOnlyWeights) {
     EXPECT_NE(std::string(error.what()).find("--pretrained"), std::string::npos) << error.what();
   }
   fs::remove(file);
+}
+
+TEST(Checkpoint, OneDamagedBitIsSeenAndTheOneBeforeTaken) {
+  const auto folder = fs::temp_directory_path() / ("clipself-checkpoints-" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  Checkpoint checkpoint;
+  checkpoint.name = "run";
+  checkpoint.optimizer = formats::Value::dict({});
+  checkpoint.parameters.insert("weight", at::full({1000}, 1.5F));
+  for (const int step : {10, 20}) {
+    checkpoint.position.step = step;
+    write_checkpoint(folder / (std::to_string(step) + ".pt"), checkpoint);
+  }
+  EXPECT_EQ(latest_checkpoint(folder), folder / "20.pt");
+  {
+    std::fstream file(folder / "20.pt", std::ios::in | std::ios::out | std::ios::binary);
+    std::string bytes(std::istreambuf_iterator<char>(file), {});
+    const auto numbers = bytes.find(std::string("\0\0\xc0\x3f\0\0\xc0\x3f", 8));  // 1.5F, 1.5F
+    ASSERT_NE(numbers, std::string::npos);
+    file.seekp(static_cast<std::streamoff>(numbers + 400));
+    file.put('\1');
+  }
+  EXPECT_THROW(read_checkpoint(folder / "20.pt"), Error);
+  EXPECT_EQ(latest_checkpoint(folder), folder / "10.pt");
+  fs::resize_file(folder / "10.pt", 600);
+  EXPECT_THROW(latest_checkpoint(folder), Error);
+  fs::remove_all(folder);
 }
 
 TEST(Fingerprint, ChangesWithNamesShapesAndValues) {
