@@ -47,6 +47,9 @@ void RunFlags::add_to(CLI::App& app, const std::string& evaluate_flag, const std
   app.add_option("--save-frequency", save_frequency, "Save epoch_N.pt every so many epochs; the last is always saved")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
+  app.add_option("--keep-last", keep_last, "Of the epoch_N.pt keep so many, the last ones (0: all)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 30));
   app.add_option("--save-every-n-steps", save_every_steps,
                  "Also save step_N.pt every so many steps, in place of the one before (0: never)")
       ->capture_default_str()
@@ -145,17 +148,12 @@ void RunShell::resume() {
     return a == b || (x.is_number() && y.is_number() && x.get<double>() == y.get<double>());  // "1e-5", "1e-05"
   };
   for (const auto& [name, value] : settings_) {
-    static const std::set<std::string> kFree = {"logs",
-                                                "name",
-                                                "resume",
-                                                "workers",
-                                                "threads",
-                                                "log-every-n-steps",
-                                                "save-frequency",
-                                                "save-every-n-steps",
-                                                "zeroshot-frequency",
-                                                "max-not-finite",
-                                                "eval-frequency",
+    static const std::set<std::string> kFree = {"logs",           "name",
+                                                "resume",         "workers",
+                                                "threads",        "log-every-n-steps",
+                                                "save-frequency", "save-every-n-steps",
+                                                "keep-last",      "zeroshot-frequency",
+                                                "max-not-finite", "eval-frequency",
                                                 "device"};
     if (kFree.contains(name) || !before.is_object() || !before.contains(name) || !before[name].is_string()) continue;
     const auto was = before[name].get<std::string>();
@@ -232,6 +230,7 @@ void RunShell::on_epoch(std::int64_t epochs_done) {
   const bool last = epochs_done == flags_.epochs;
   if (last || (flags_.save_frequency > 0 && epochs_done % flags_.save_frequency == 0)) {
     save(checkpoints_ / fmt::format("epoch_{}.pt", epochs_done));
+    if (flags_.keep_last > 0) remove_old_epochs(epochs_done);
   }
   evaluate(epochs_done);
 }
@@ -256,6 +255,15 @@ void RunShell::save(const fs::path& file) {
   if (job_.save_beside) job_.save_beside(checkpoints_);  // first: a checkpoint is never without it
   training::write_checkpoint(file, checkpoint);
   spdlog::info("saved {}", file.string());
+}
+
+void RunShell::remove_old_epochs(std::int64_t epochs_done) const {
+  std::error_code ignored;
+  int kept = 0;
+  for (auto epoch = epochs_done; epoch > 0; --epoch) {
+    const auto file = checkpoints_ / fmt::format("epoch_{}.pt", epoch);
+    if (fs::exists(file, ignored) && ++kept > flags_.keep_last) fs::remove(file, ignored);
+  }
 }
 
 void RunShell::save_step() {

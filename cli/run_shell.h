@@ -23,7 +23,8 @@ class TrainMeter;
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
 /// --batch-size, --accum-freq, --epochs, --lr, --wd, --beta1, --beta2, --eps, --warmup, --grad-clip-norm,
-/// --max-unreadable, --max-not-finite, --save-frequency, --save-every-n-steps, --log-every-n-steps, --logs, --name,
+/// --max-unreadable, --max-not-finite, --save-frequency, --keep-last, --save-every-n-steps, --log-every-n-steps,
+/// --logs, --name,
 /// --resume, and how often to evaluate
 struct RunFlags {
   int batch_size = 2;
@@ -38,6 +39,7 @@ struct RunFlags {
   std::int64_t save_every_steps = 0;
   int log_every = 50;
   int most_left_out = 0;
+  int keep_last = 0;
   std::string logs = "logs", name, resume;
 
   /// `evaluate_flag`: the name of the flag for evaluate_every, with what it says in the help.
@@ -86,6 +88,8 @@ class RunShell {
   void evaluate(std::int64_t epochs_done);
   void save(const std::filesystem::path& file);
   void save_step();
+  /// Removes this run's epoch_N.pt up to `epochs_done` but for the last --keep-last.
+  void remove_old_epochs(std::int64_t epochs_done) const;
 
   RunFlags& flags_;
   std::string command_;

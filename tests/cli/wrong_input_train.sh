@@ -155,4 +155,9 @@ refused 'more such steps than allowed' 'not finite' "${wild[@]}" --name wilder -
 [[ $(wc -l <kept/wilder/not_finite.jsonl) == 3 ]] || failed 'more such steps than allowed' 'not three of them'
 [[ $(grep -c '"left_out":true' kept/wilder/metrics.jsonl) == 2 ]] || failed 'more such steps than allowed' 'not two left out'
 
+# Only the last checkpoints are kept.
+accepted 'two of four epochs' "${good[@]}" --logs kept --name four --epochs 4 --save-frequency 1 --keep-last 2
+[[ $(cd kept/four/checkpoints && echo *.pt) == 'epoch_3.pt epoch_4.pt' ]] || failed 'two of four epochs' "$(ls kept/four/checkpoints)"
+bad 'fewer than none to keep' '--keep-last' --keep-last -1
+
 finish
