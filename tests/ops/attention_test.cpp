@@ -104,6 +104,21 @@ TEST(Attention, TakesViewsOfAFusedProjection) {
             3e-6);
 }
 
+TEST(Attention, TakesOneRowSeenManyTimes) {
+  at::manual_seed(5);
+  const auto k = at::randn({3, 20, 2, 32}), v = at::randn({3, 20, 2, 32});
+  for (const auto& q : {at::randn({1, 1, 2, 32}).expand({3, 1, 2, 32}), at::randn({1, 1, 2, 32}).expand({3, 7, 2, 32})})
+    EXPECT_LT(error(attention(q, k, v, /*causal=*/false), written_out(q, k, v)), 3e-6);
+  const auto one = at::randn({3, 1, 2, 32}).expand({3, 20, 2, 32});
+  EXPECT_LT(error(attention(k, one, one, /*causal=*/false), written_out(k, one, one)), 3e-6);
+  // The gradient of a sum is one number seen everywhere.
+  auto own = k.detach().clone().set_requires_grad(true);
+  attention(own, own, own, /*causal=*/false).sum().backward();
+  auto exact = k.to(at::kDouble).set_requires_grad(true);
+  written_out(exact, exact, exact).sum().backward();
+  EXPECT_LT(error(own.grad(), exact.grad()), 1e-5);
+}
+
 TEST(Attention, LargeScoresNeitherOverflowNorVanish) {
   at::manual_seed(2);
   const auto q = at::randn({1, 300, 1, 32}) * 40, k = at::randn({1, 700, 1, 32}) * 40, v = at::randn({1, 700, 1, 32});

@@ -39,7 +39,7 @@ struct Heads {
       : data(tensor.const_data_ptr<T>()),
         count(tensor.size(2)),
         batch_step(tensor.stride(0)),
-        row(tensor.stride(1)),
+        row(tensor.size(1) == 1 ? tensor.size(3) : tensor.stride(1)),  // of a single row the stride may be anything
         step(tensor.stride(2)) {}
   const T* operator[](std::int64_t head) const { return data + head / count * batch_step + head % count * step; }
   const T* data;
@@ -205,8 +205,10 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
   });
 }
 
+/// Rows that follow one another, each of numbers that do; not one row seen many times, which products cannot take.
 at::Tensor side_by_side(const at::Tensor& tensor) {
-  return tensor.stride(3) == 1 ? tensor : tensor.contiguous();
+  const bool rows = tensor.size(1) == 1 || tensor.stride(1) >= tensor.size(3);
+  return tensor.stride(3) == 1 && rows ? tensor : tensor.contiguous();
 }
 
 }  // namespace
