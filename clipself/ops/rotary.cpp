@@ -89,7 +89,9 @@ struct CpuRotary : torch::autograd::Function<CpuRotary> {
 }  // namespace
 
 at::Tensor apply_rotary(const at::Tensor& x, const RotaryTables& tables) {
-  const bool ours = x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+  const bool ours = x.is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
+                    tables.cos.is_cpu() && tables.cos.is_contiguous() && tables.sin.is_contiguous() &&
+                    tables.cos.sizes() == at::IntArrayRef({x.size(1) - 1, x.size(3)});
   if (!ours) return plain_rotary(x, tables);
   return at::GradMode::is_enabled() && x.requires_grad() ? CpuRotary::apply(x, tables) : turned_on_cpu(x, tables, 1.0F);
 }

@@ -105,8 +105,8 @@ struct CpuSwiGlu : torch::autograd::Function<CpuSwiGlu> {
     if (ctx->needs_input_grad(4)) {
       const auto y = forward_of(gate, value, norm_weight, saved[3], ctx->saved_data["eps"].toDouble()).y;
       d_weight = at::mm(d_out.t(), y.flatten(0, -2));
-      d_bias = d_out.sum(0);
     }
+    if (ctx->needs_input_grad(5)) d_bias = d_out.sum(0);
     const auto dy = at::mm(d_out, weight).view(gate.sizes());
     RECORD_FUNCTION("clipself::swiglu_norm_backward", std::vector<c10::IValue>());
     auto [d_gate, d_value, d_norm_weight, d_norm_bias] =
@@ -123,11 +123,13 @@ at::Tensor swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, c
                               const at::Tensor& norm_bias, double eps, const at::Tensor& weight,
                               const at::Tensor& bias) {
   const auto type = gate.scalar_type();
-  const bool ours =
-      gate.is_cpu() && value.scalar_type() == type && (type == at::kFloat || type == at::kBFloat16) && gate.numel() > 0;
+  const bool ours = gate.is_cpu() && value.scalar_type() == type && (type == at::kFloat || type == at::kBFloat16) &&
+                    gate.numel() > 0 && gate.dim() > 1 && value.is_cpu() && value.sizes() == gate.sizes() &&
+                    norm_weight.dim() == 1 && norm_weight.size(0) == gate.size(-1) &&
+                    norm_bias.sizes() == norm_weight.sizes();
   if (!ours) return plain_swiglu_norm_linear(gate, value, norm_weight, norm_bias, eps, weight, bias);
-  return CpuSwiGlu::apply(gate.contiguous(), value.contiguous(), norm_weight.to(at::kFloat), norm_bias.to(at::kFloat),
-                          eps, weight.to(type), bias.to(type));
+  return CpuSwiGlu::apply(gate.contiguous(), value.contiguous(), norm_weight.to(at::kFloat).contiguous(),
+                          norm_bias.to(at::kFloat).contiguous(), eps, weight.to(type), bias.to(type));
 }
 
 at::Tensor plain_swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& norm_weight,

@@ -179,7 +179,11 @@ TEST(CpuLevel, IsWithinWhatTheProcessorHas) {
   if (cpu::level() == cpu::Level::kGeneric) {
     EXPECT_FALSE(cpu::has_matrix_products(at::kFloat));
   }
+  EXPECT_EQ(cpu::has_matrix_products(at::kFloat), cpu::level() >= cpu::Level::kAvx2);
+  EXPECT_EQ(cpu::has_matrix_products(at::kBFloat16), cpu::multiplies_bfloat16());
   EXPECT_FALSE(cpu::has_matrix_products(at::kDouble));
+  const auto x = at::ones({1, 3, 2, 8});
+  EXPECT_EQ(cpu::has_attention(x, x, x), cpu::level() >= cpu::Level::kAvx2) << "the tests are of our own kernel";
 }
 
 }  // namespace

@@ -62,6 +62,34 @@ INSTANTIATE_TEST_SUITE_P(Shapes, SwiGluOf,
                          ::testing::Values(std::pair{1, 16}, std::pair{63, 64}, std::pair{65, 30}, std::pair{130, 2730},
                                            std::pair{3, 5}));
 
+TEST(SwiGlu, AnyOneInputMayBeTrainedAlone) {
+  const auto inputs = random_inputs(3, 16, at::kFloat);
+  const auto all = results_of(swiglu_norm_linear, inputs);
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    auto own = inputs;
+    own[i] = own[i].detach().clone().set_requires_grad(true);
+    const auto y = swiglu_norm_linear(own[0], own[1], own[2], own[3], kEps, own[4], own[5]);
+    at::manual_seed(12);
+    const auto gradient =
+        torch::autograd::grad({(y * at::randn(y.sizes()).to(at::kBFloat16).to(at::kFloat)).sum()}, {own[i]});
+    EXPECT_TRUE(at::allclose(gradient[0], all[i + 1], 1e-5, 1e-6)) << i;
+  }
+}
+
+TEST(SwiGlu, TakesViewsAndWhatBroadcasts) {
+  auto inputs = random_inputs(3, 16, at::kFloat);
+  const auto plain = [&] {
+    return plain_swiglu_norm_linear(inputs[0], inputs[1], inputs[2], inputs[3], kEps, inputs[4], inputs[5]);
+  };
+  const auto ours = [&] {
+    return swiglu_norm_linear(inputs[0], inputs[1], inputs[2], inputs[3], kEps, inputs[4], inputs[5]);
+  };
+  inputs[2] = at::full({1}, 1.5).expand({16});
+  EXPECT_TRUE(at::allclose(ours(), plain(), 1e-5, 1e-5));
+  inputs[1] = inputs[1].narrow(0, 0, 1);
+  EXPECT_TRUE(at::allclose(ours(), plain(), 1e-5, 1e-5));
+}
+
 TEST(SwiGlu, LargeGatesOpenOrCloseWithoutOverflow) {
   const auto gate = at::tensor({-1e4F, -90.0F, 90.0F, 1e4F}).view({1, 1, 4}), value = at::ones({1, 1, 4});
   const auto y = swiglu_norm_linear(gate, value, at::ones(4), at::zeros(4), kEps, at::eye(4), at::zeros(4));

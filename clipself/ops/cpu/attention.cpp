@@ -215,7 +215,8 @@ at::Tensor side_by_side(const at::Tensor& tensor) {
 
 bool has_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const auto type = q.scalar_type();
-  return q.is_cpu() && k.scalar_type() == type && v.scalar_type() == type && q.size(3) == v.size(3) &&
+  const bool fit = k.sizes() == v.sizes() && k.size(0) == q.size(0) && k.size(2) == q.size(2) && k.size(3) == q.size(3);
+  return q.is_cpu() && k.is_cpu() && v.is_cpu() && k.scalar_type() == type && v.scalar_type() == type && fit &&
          q.size(3) % 2 == 0 && q.numel() > 0 && k.numel() > 0 && has_matrix_products(type);
 }
 

@@ -106,7 +106,8 @@ bool multiplies_bfloat16() {
 }
 
 void cap_libraries() {
-  if (std::getenv("CLIPSELF_CPU") == nullptr) return;
+  const char* asked = std::getenv("CLIPSELF_CPU");
+  if (asked == nullptr || *asked == '\0') return;
   constexpr std::array<const char*, 4> kAten{"default", "avx2", "avx512", "avx512"};
   constexpr std::array<const char*, 4> kOneDnn{"SSE41", "AVX2", "AVX512_CORE_BF16", "AVX512_CORE_AMX"};
   const auto index = static_cast<std::size_t>(level());
@@ -115,6 +116,7 @@ void cap_libraries() {
 }
 
 bool has_matrix_products(at::ScalarType type) {
+  if (!at::globalContext().userEnabledMkldnn()) return false;
   if (type == at::kFloat) {
     static const bool works = level() >= Level::kAvx2 && try_products(at::kFloat);
     return works;
