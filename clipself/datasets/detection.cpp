@@ -39,7 +39,8 @@ formats::Image read_rgb(const std::filesystem::path& root, const ImageRecord& re
   };
   auto image = read(apply_exif_orientation);
   if (fits(image)) return image;
-  if (auto other = read(!apply_exif_orientation); fits(other) && apply_exif_orientation) return other;
+  if (apply_exif_orientation)
+    if (auto unturned = read(false); fits(unturned)) return unturned;
   throw Error({.doing = "reading image",
                .where = path.string(),
                .found = fmt::format("{} x {} pixels", image.width, image.height),

@@ -138,7 +138,7 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
   };
   const auto q_rows = pack(q_heads, loops.pack_rows), q_transposed = pack(q_heads, loops.pack_transposed);
   const auto d_rows = pack(d_out_heads, loops.pack_rows), d_transposed = pack(d_out_heads, loops.pack_transposed);
-  // Queries that are none have weights exp(-inf) = 0.
+  // Queries that are none have weights next to 0, and meet rows of zeros.
   std::vector<float> logs(static_cast<std::size_t>(heads * padded), std::numeric_limits<float>::infinity());
   std::vector<float> delta(static_cast<std::size_t>(heads * padded), 0.0F);
   at::parallel_for(0, heads, 1, [&](std::int64_t begin, std::int64_t end) {

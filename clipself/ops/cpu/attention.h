@@ -20,8 +20,8 @@
 
 namespace clipself::ops::cpu {
 
-/// Whether attention_forward and -backward take these: on the CPU, of one type that has_matrix_products, each head's
-/// numbers side by side and even in count.
+/// Whether attention_forward and -backward take these: of fitting shapes, on the CPU, of one type that
+/// has_matrix_products, and an even d.
 bool has_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 /// q (B, Q, heads, d), k and v (B, N, heads, d) -> softmax(scale * q k^T) v (B, Q, heads, d), and float (B, heads, Q):
