@@ -109,7 +109,7 @@ void RunShell::open(Job job, Settings settings, const std::string& default_name)
   }
   folder_ = fs::path(flags_.logs) / name;
   checkpoints_ = folder_ / "checkpoints";
-  if (flags_.resume == "latest") resumed_ = training::read_checkpoint(training::latest_checkpoint(checkpoints_));
+  if (flags_.resume == "latest") resumed_ = training::read_latest_checkpoint(checkpoints_);
   // A folder without checkpoints is of a run that failed at its start: nothing is lost by taking it.
   if (!(resumed_ && resumed_->name == flags_.name) && training::has_checkpoint(checkpoints_)) {
     throw Error({.doing = "--name",

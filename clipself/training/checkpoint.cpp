@@ -86,7 +86,7 @@ bool has_checkpoint(const fs::path& folder) {
   return !error && std::any_of(begin(entries), end(entries), is_checkpoint);
 }
 
-fs::path latest_checkpoint(const fs::path& folder) {
+Checkpoint read_latest_checkpoint(const fs::path& folder) {
   std::vector<std::pair<std::int64_t, fs::path>> found;
   std::string damage;  // of the first that cannot be read, when none can
   std::error_code error;
@@ -105,8 +105,7 @@ fs::path latest_checkpoint(const fs::path& folder) {
   std::ranges::sort(found, std::ranges::greater());
   for (const auto& [step, path] : found) {
     try {
-      formats::verify_torch_archive(path);
-      return path;
+      return read_checkpoint(path);
     } catch (const Error& damaged) {
       spdlog::warn("passed over: {}", damaged.what());
       if (damage.empty()) damage = damaged.what();

@@ -31,7 +31,7 @@ Checkpoint read_checkpoint(const std::filesystem::path& path);
 
 /// The checkpoint in `folder` with the most steps; damaged ones are told in the log and passed over. Throws Error when
 /// there is none that is whole.
-std::filesystem::path latest_checkpoint(const std::filesystem::path& folder);
+Checkpoint read_latest_checkpoint(const std::filesystem::path& folder);
 
 /// Whether `folder` holds any.
 bool has_checkpoint(const std::filesystem::path& folder);

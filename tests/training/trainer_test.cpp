@@ -202,7 +202,7 @@ TEST(Checkpoint, OneDamagedBitIsSeenAndTheOneBeforeTaken) {
     checkpoint.position.step = step;
     write_checkpoint(folder / (std::to_string(step) + ".pt"), checkpoint);
   }
-  EXPECT_EQ(latest_checkpoint(folder), folder / "20.pt");
+  EXPECT_EQ(read_latest_checkpoint(folder).position.step, 20);
   {
     std::fstream file(folder / "20.pt", std::ios::in | std::ios::out | std::ios::binary);
     std::string bytes(std::istreambuf_iterator<char>(file), {});
@@ -212,9 +212,9 @@ TEST(Checkpoint, OneDamagedBitIsSeenAndTheOneBeforeTaken) {
     file.put('\1');
   }
   EXPECT_THROW(read_checkpoint(folder / "20.pt"), Error);
-  EXPECT_EQ(latest_checkpoint(folder), folder / "10.pt");
+  EXPECT_EQ(read_latest_checkpoint(folder).position.step, 10);
   fs::resize_file(folder / "10.pt", 600);
-  EXPECT_THROW(latest_checkpoint(folder), Error);
+  EXPECT_THROW(read_latest_checkpoint(folder), Error);
   fs::remove_all(folder);
 }
 
