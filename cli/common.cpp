@@ -95,7 +95,9 @@ at::Device parse_device(const std::string& name) {
   const int count = torch::cuda::is_available() ? static_cast<int>(torch::cuda::device_count()) : 0;
   if (name == "cpu" || (name == "auto" && count == 0)) return at::Device(at::kCPU);
   if (name == "auto" || name == "cuda") {
-    if (count > 0) return at::Device(at::kCUDA, 0);
+    // Each process of a machine has a device of its own, as far as they go.
+    const auto place = distributed::find_place();
+    if (count > 0) return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(place ? place->local_rank % count : 0));
   } else if (!name.starts_with("cuda:")) {
     throw Error(
         {.doing = "--device", .where = name, .found = "an unknown device", .expected = "auto, cpu, cuda or cuda:N"});
@@ -310,13 +312,13 @@ Evaluator::Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, mode
   options_.box_feature = parse_extract_type(flags.extract_type, model.config());
 }
 
-evaluation::ZeroShotResult Evaluator::run(models::ClipModel& model, const std::function<bool()>& interrupted) const {
+evaluation::ZeroShotResult Evaluator::run(models::ClipModel& model, const std::function<bool()>& interrupted,
+                                          const std::shared_ptr<distributed::Processes>& processes) const {
   Progress bar("evaluating", data_->size());
   auto options = options_;
-  options.progress = [&](std::int64_t done, std::int64_t) {
-    bar.update(done);
-    if (interrupted && interrupted()) throw Interrupted{};
-  };
+  options.progress = [&](std::int64_t done, std::int64_t total) { bar.update(done * data_->size() / total); };
+  options.interrupted = interrupted;
+  options.processes = processes;
   return evaluation::evaluate_zero_shot(model, *data_, embeddings_, options);
 }
 

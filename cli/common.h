@@ -86,8 +86,10 @@ class Evaluator {
   /// Throws Error when a file is missing or the embeddings do not fit `model` or the categories. `model_flags` are
   /// those the model was loaded by.
   Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, models::ClipModel& model);
-  /// With a progress bar; `interrupted` is asked after each image and ends it by an exception when true.
-  evaluation::ZeroShotResult run(models::ClipModel& model, const std::function<bool()>& interrupted = {}) const;
+  /// With a progress bar; `interrupted` is asked after each image and ends it by Interrupted when true. Processes
+  /// divide the images among them, and all have the result.
+  evaluation::ZeroShotResult run(models::ClipModel& model, const std::function<bool()>& interrupted = {},
+                                 const std::shared_ptr<distributed::Processes>& processes = {}) const;
   const datasets::PanopticDataset& data() const { return *data_; }
 
  private:
@@ -95,9 +97,6 @@ class Evaluator {
   at::Tensor embeddings_;
   evaluation::ZeroShotOptions options_;
 };
-
-/// Thrown out of a long computation after Ctrl-C or SIGTERM.
-struct Interrupted {};
 
 /// `root` in front of a relative path; an empty path stays empty.
 std::string under(const std::string& root, const std::string& path);

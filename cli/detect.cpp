@@ -68,24 +68,28 @@ std::vector<std::int64_t> DetectionTester::category_ids(const LoadedDetector& lo
   return ids;
 }
 
-evaluation::Detections DetectionTester::detect(const LoadedDetector& loaded,
-                                               const std::function<bool()>& interrupted) const {
+evaluation::Detections DetectionTester::detect(const LoadedDetector& loaded, const std::function<bool()>& interrupted,
+                                               distributed::Processes& processes) const {
   const auto ids = category_ids(loaded);
   const datasets::DetectionTestDataset data(truth_, flags_.validation_root, loaded.image_size);
   evaluation::Detections found;
   std::int64_t done = 0;
+  bool stopped = false;
   Progress bar("detecting", data.size());
-  detection::for_each_batch(data, flags_.batch_size, flags_.workers,
-                            [&](const std::vector<datasets::DetectionImage>& images) {
-                              const auto results = detection::detect_images(*loaded.detector, images, loaded.pixels);
-                              for (std::size_t i = 0; i < images.size(); ++i)
-                                detection::append_detections(results[i], images[i].image_id, ids, found);
-                              done += std::ssize(images);
-                              bar.update(done);
-                              if (interrupted && interrupted()) throw Interrupted{};
-                              return true;
-                            });
-  return found;
+  const auto take = [&](const std::vector<datasets::DetectionImage>& images) {
+    const auto results = detection::detect_images(*loaded.detector, images, loaded.pixels);
+    for (std::size_t i = 0; i < images.size(); ++i)
+      detection::append_detections(results[i], images[i].image_id, ids, found);
+    done += std::ssize(images) * processes.size();
+    bar.update(std::min(done, data.size()));
+    stopped = interrupted && interrupted();
+    return !stopped;
+  };
+  processes.agree([&] { detection::for_each_batch(data, flags_.batch_size, flags_.workers, take, {}, processes); });
+  if (processes.any(stopped)) throw Interrupted{};
+  std::vector<std::int64_t> order;
+  for (const auto& image : truth_->images) order.push_back(image.id);
+  return evaluation::gather(found, order, processes);
 }
 
 DetectionTester::Report DetectionTester::measure(const LoadedDetector& loaded, const evaluation::Detections& found,

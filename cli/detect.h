@@ -30,7 +30,9 @@ class DetectionTester {
 
   /// With a progress bar. Throws Interrupted when `interrupted` says so, and Error when a class of the detector is no
   /// category of the annotations.
-  evaluation::Detections detect(const LoadedDetector& loaded, const std::function<bool()>& interrupted) const;
+  /// Processes divide the images among them, and all have what was found.
+  evaluation::Detections detect(const LoadedDetector& loaded, const std::function<bool()>& interrupted,
+                                distributed::Processes& processes = *distributed::Processes::alone()) const;
   struct Report {
     std::map<std::string, double> metrics;  ///< "bbox.AP", "bbox.AP50.novel"
     std::string json, table;

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/commands.h"
+#include "cli/together.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
@@ -15,11 +16,12 @@ namespace {
 struct DetectTest {
   DetectorFlags detector;
   DetectionDataFlags data;
+  ProcessFlags processes;
   std::string results, out;
   bool json = false, per_class = false;
 };
 
-void run_detect_test(DetectTest& command, const CLI::App& sub) {
+void run_detect_test(DetectTest& command, const CLI::App& sub, distributed::Processes& processes) {
   if (command.data.validation.empty())
     throw Error({.doing = "--val-data", .found = "no annotations", .expected = "those to test on, a COCO JSON"});
   for (const auto& file : {command.results, command.out})
@@ -31,11 +33,13 @@ void run_detect_test(DetectTest& command, const CLI::App& sub) {
   const StopRequest stop;
   evaluation::Detections found;
   try {
-    found = tester.detect(loaded, [&] { return stop.signal() != 0; });
+    found = tester.detect(
+        loaded, [&] { return stop.signal() != 0; }, processes);
   } catch (const Interrupted&) {
     spdlog::warn("interrupted: nothing was written");
-    throw ExitCode{128 + stop.signal()};
+    throw ExitCode{stop.exit_code()};
   }
+  if (!processes.first()) return;
   if (!command.results.empty()) {
     evaluation::write_detections(command.results, found);
     spdlog::info("{} detections written to {}", found.list.size(), command.results);
@@ -57,11 +61,14 @@ void add_detect_test(CLI::App& detect) {
   command->detector.add_detector_to(*sub);
   command->detector.add_to(*sub);
   command->data.add_to(*sub);
+  command->processes.add_to(*sub);
   sub->add_option("--results", command->results, "Also write all detections to this file, COCO results JSON");
   sub->add_option("--out", command->out, "Also write the JSON report to this file");
   sub->add_flag("--json", command->json, "Print the JSON report instead of tables");
   sub->add_flag("--per-class", command->per_class, "Print a row for every class");
-  sub->callback([command, sub] { run_detect_test(*command, *sub); });
+  sub->callback([command, sub] {
+    run_together(command->processes, [&](const auto& processes) { run_detect_test(*command, *sub, *processes); });
+  });
 }
 
 }  // namespace clipself::cli

@@ -8,6 +8,7 @@
 #include "cli/commands.h"
 #include "cli/detect.h"
 #include "cli/run_shell.h"
+#include "cli/together.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
@@ -22,6 +23,7 @@ namespace fs = std::filesystem;
 struct DetectTrain {
   DetectorFlags detector;
   DetectionDataFlags data;
+  ProcessFlags processes;
   RunFlags run{.batch_size = 8,
                .epochs = 3,
                .lr = 1e-4,
@@ -51,6 +53,7 @@ void DetectTrain::add_to(CLI::App& app) {
       ->capture_default_str()
       ->check(CLI::Range(0.01, 100.0));
   app.add_option("--flip", flip, "Pictures mirrored: this part")->capture_default_str()->check(CLI::Range(0.0, 1.0));
+  processes.add_to(app);
   run.add_to(app, "--eval-frequency", "Test every so many epochs, and after the last (0: never)");
   app.add_option("--base-batch", base_batch,
                  "--lr is meant for steps of so many images and scaled to those here (0: as it is)")
@@ -65,8 +68,11 @@ void DetectTrain::add_to(CLI::App& app) {
 
 class DetectTrainRun {
  public:
-  DetectTrainRun(DetectTrain flags, const CLI::App& command)
-      : flags_(std::move(flags)), command_(command), shell_(flags_.run, "detect train") {
+  DetectTrainRun(DetectTrain flags, const CLI::App& command, std::shared_ptr<distributed::Processes> processes)
+      : flags_(std::move(flags)),
+        command_(command),
+        processes_(std::move(processes)),
+        shell_(flags_.run, "detect train", processes_) {
     flags_.train_data = under(flags_.detector.data_root, flags_.train_data);
     flags_.train_image_root = under(flags_.detector.data_root, flags_.train_image_root);
     if (flags_.detector.model.pretrained.empty())
@@ -91,7 +97,7 @@ class DetectTrainRun {
     build();
     shell_.open(job(), settings_of(command),
                 fmt::format("detector_{}-b_{}", fs::path(flags_.detector.model.model).stem().string(),
-                            flags_.run.batch_size * flags_.run.accum_freq));
+                            flags_.run.images_a_step()));
   }
 
   void run() {
@@ -102,7 +108,7 @@ class DetectTrainRun {
     spdlog::info("{} as frozen backbone: {:.1f} M parameters, {:.1f} M trained; {}, {} of them novel",
                  loaded_.clip.name, static_cast<double>(all) / 1e6, static_cast<double>(trained) / 1e6,
                  counted(std::ssize(loaded_.names()), "class", "classes"), loaded_.names(false).size());
-    const int batch = flags_.run.batch_size * flags_.run.accum_freq;
+    const int batch = flags_.run.images_a_step();
     spdlog::info(
         "{}, {} an epoch of {}, {} in all, learning rate {:g}{}", counted(dataset_->size(), "image"),
         counted(trainer_->steps_per_epoch(), "step"), counted(batch, "image"), counted(trainer_->total_steps(), "step"),
@@ -113,7 +119,7 @@ class DetectTrainRun {
  private:
   double lr() const {
     if (flags_.base_batch == 0) return flags_.run.lr;
-    return training::scaled_lr(flags_.run.lr, flags_.run.batch_size * flags_.run.accum_freq, flags_.base_batch);
+    return training::scaled_lr(flags_.run.lr, flags_.run.images_a_step(), flags_.base_batch);
   }
 
   void open_data() {
@@ -150,6 +156,9 @@ class DetectTrainRun {
                                                  datasets::LoaderOptions{.batch_size = flags_.run.batch_size,
                                                                          .workers = flags_.data.workers,
                                                                          .seed = flags_.detector.model.seed,
+                                                                         .rank = processes_->rank(),
+                                                                         .world_size = processes_->size(),
+                                                                         .batches_a_step = flags_.run.accum_freq,
                                                                          .max_unreadable = flags_.run.max_unreadable});
   }
 
@@ -194,8 +203,9 @@ class DetectTrainRun {
     for (const auto epoch : parse_numbers(flags_.milestones, "--milestones"))
       schedule.milestones.push_back(epoch * steps);
     loaded_.detector->train(true);
+    loaded_.detector->synchronize_norms(processes_);
     trainer_ = std::make_unique<training::Trainer>(*objective_, *loader_, *optimizer_, schedule,
-                                                   flags_.run.trainer_options(flags_.detector.model.seed));
+                                                   flags_.run.trainer_options(flags_.detector.model.seed, processes_));
   }
 
   Job job() {
@@ -226,7 +236,7 @@ class DetectTrainRun {
       ~Training() { detector.train(true); }
     } const back{*loaded_.detector};
     try {
-      const auto found = tester_->detect(loaded_, interrupted);
+      const auto found = tester_->detect(loaded_, interrupted, *processes_);
       if (!found.list.empty()) {
         const auto report = tester_->measure(loaded_, found, /*per_class=*/false);
         spdlog::info("detection after {}\n{}", counted(epochs_done, "epoch"), report.table);
@@ -241,6 +251,7 @@ class DetectTrainRun {
 
   DetectTrain flags_;
   const CLI::App& command_;
+  std::shared_ptr<distributed::Processes> processes_;
   RunShell shell_;
   std::unique_ptr<DetectionTester> tester_;
   std::vector<std::string> names_, base_;
@@ -260,7 +271,9 @@ void add_detect_train(CLI::App& detect) {
   auto flags = std::make_shared<DetectTrain>();
   sub->add_option("--config", "TOML file of these settings; flags override it");
   flags->add_to(*sub);
-  sub->callback([flags, sub] { DetectTrainRun(*flags, *sub).run(); });
+  sub->callback([flags, sub] {
+    run_together(flags->processes, [&](const auto& processes) { DetectTrainRun(*flags, *sub, processes).run(); });
+  });
 }
 
 }  // namespace clipself::cli

@@ -1,10 +1,13 @@
 // clipself eval: zero-shot classification of boxes, crops and masks, of whole images, retrieval, and average precision.
+#include <fmt/format.h>
+
 #include <cstdio>
 
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "cli/eval_ap.h"
 #include "cli/eval_images.h"
+#include "cli/together.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
@@ -19,13 +22,15 @@ struct EvalCommand {
   EvalFlags data;
   ImageTaskFlags images;
   ApTaskFlags detections;
+  ProcessFlags processes;
   std::string task = "regions";
   std::string data_root, out;
   bool json = false;
   bool per_class = false;
 };
 
-EvalReport region_report(const EvalCommand& command, const std::function<bool()>& interrupted) {
+EvalReport region_report(const EvalCommand& command, const std::function<bool()>& interrupted,
+                         const std::shared_ptr<distributed::Processes>& processes) {
   if (!command.data.given())
     throw Error({.doing = "--task regions", .found = "no annotations", .expected = "--val-data, a COCO panoptic JSON"});
   const auto type = parse_precision(command.model.precision);
@@ -35,11 +40,16 @@ EvalReport region_report(const EvalCommand& command, const std::function<bool()>
   const auto& index = evaluator.data().index();
   spdlog::info("{}, {}, {}", counted(evaluator.data().size(), "image"), counted(index.annotation_count(), "segment"),
                counted(std::ssize(index.categories), "class", "classes"));
-  const auto result = evaluator.run(*model, interrupted);
+  const auto result = evaluator.run(*model, interrupted, processes);
   return {evaluation::report_json(result), evaluation::report_table(result, command.per_class)};
 }
 
-void run(EvalCommand& command) {
+void run(EvalCommand& command, const std::shared_ptr<distributed::Processes>& processes) {
+  if (processes->size() > 1 && command.task != "regions")
+    throw Error({.doing = "--task",
+                 .where = command.task,
+                 .found = fmt::format("{} processes", processes->size()),
+                 .expected = "one: only regions are divided among several"});
   command.data.prefix(command.data_root);
   command.images.prefix(command.data_root);
   command.detections.prefix(command.data_root);
@@ -55,11 +65,12 @@ void run(EvalCommand& command) {
     else if (ApTaskFlags::is_task(command.task))
       report = ap_report(command.task, command.detections, command.model.threads, command.per_class);
     else
-      report = region_report(command, interrupted);
+      report = region_report(command, interrupted, processes);
   } catch (const Interrupted&) {
     spdlog::warn("interrupted: nothing was written");
-    throw ExitCode{128 + stop.signal()};
+    throw ExitCode{stop.exit_code()};
   }
+  if (!processes->first()) return;
   std::fputs((command.json ? report.json : report.table).c_str(), stdout);
   if (command.out.empty()) return;
   write_text(command.out, report.json);
@@ -87,12 +98,14 @@ void add_eval(CLI::App& app) {
   sub->get_option("--pretrained")->required(false);  // average precision needs no model
   command->data.add_to(*sub, false);
   command->images.add_to(*sub);
+  command->processes.add_to(*sub);
   command->detections.add_to(*sub);
   sub->add_option("--data-root", command->data_root, "Put in front of every relative data path");
   sub->add_option("--out", command->out, "Also write the JSON report to this file");
   sub->add_flag("--json", command->json, "Print the JSON report instead of tables");
   sub->add_flag("--per-class", command->per_class, "Print a row for every class");
-  sub->callback([command] { run(*command); });
+  sub->callback(
+      [command] { run_together(command->processes, [&](const auto& processes) { run(*command, processes); }); });
 }
 
 }  // namespace clipself::cli

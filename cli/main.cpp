@@ -14,6 +14,7 @@
 #include "cli/common.h"
 #include "clipself/base/error.h"
 #include "clipself/base/log.h"
+#include "clipself/distributed/place.h"
 #include "clipself/ops/cpu/level.h"
 
 namespace {
@@ -102,7 +103,8 @@ int main(int argc, char** argv) {
   CLI::App app("clipself: make CLIP vision transformers see where things are", "clipself");
   app.set_version_flag("--version", "clipself 0.1.0");
   app.require_subcommand(1);
-  app.footer("'clipself COMMAND --help' explains a command. First time here: 'clipself quickstart'.\n"
+  app.footer(
+      "'clipself COMMAND --help' explains a command. First time here: 'clipself quickstart'.\n"
       "CLIPSELF_CPU=generic|avx2|avx512|amx in the environment: use no more of the processor than this.");
   cli::add_quickstart(app);
   cli::add_train(app);
@@ -130,7 +132,9 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    print_error(Error(explain(app, error)).what());
+    // Processes of one job are all given the same; with --nproc it was looked at before they were started.
+    const auto place = distributed::find_place();
+    if (!place || place->rank == 0) print_error(Error(explain(app, error)).what());
     return 2;
   } catch (const cli::ExitCode& exit) {
     return exit.code;

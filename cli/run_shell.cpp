@@ -31,8 +31,13 @@ void RunFlags::add_to(CLI::App& app, const std::string& evaluate_flag, const std
          "Leave a step out whose loss or gradients are not finite, up to so many in a row (0: stop at the first)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
-  app.add_option("--batch-size", batch_size, "Images a batch")->capture_default_str()->check(positive);
+  app.add_option("--batch-size", batch_size, "Images a batch of one process")->capture_default_str()->check(positive);
   app.add_option("--accum-freq", accum_freq, "Batches a step")->capture_default_str()->check(positive);
+  app.add_option("--total-batch", total_batch,
+                 "Images a step of all processes, divided into batches of at most --batch-size (0: --batch-size times "
+                 "--accum-freq times processes)")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 30));
   app.add_option("--epochs", epochs, "Passes over the images")->capture_default_str()->check(positive);
   app.add_option("--lr", lr, "Highest learning rate")->capture_default_str()->check(above_zero());
   app.add_option("--wd", wd, "Weight decay")->capture_default_str()->check(not_negative());
@@ -76,9 +81,41 @@ void RunFlags::check() const {
   }
 }
 
-training::TrainerOptions RunFlags::trainer_options(std::uint64_t seed) const {
+void RunFlags::share_out(int processes) {
+  if (total_batch == 0) {
+    if (const double all = static_cast<double>(batch_size) * accum_freq * processes; all > 1 << 30)
+      throw Error({.doing = "--batch-size",
+                   .where = std::to_string(batch_size),
+                   .found = fmt::format("{:g} images a step", all)});
+    total_batch = batch_size * accum_freq * processes;
+    if (processes > 1)
+      spdlog::info("{} a step: {} processes x {} x --batch-size {}; --lr is for as many", counted(total_batch, "image"),
+                   processes, counted(accum_freq, "batch", "batches"), batch_size);
+    return;
+  }
+  if (accum_freq != 1)
+    throw Error({.doing = "--accum-freq",
+                 .where = std::to_string(accum_freq),
+                 .found = "--total-batch beside it",
+                 .expected = "one of the two",
+                 .hint = "--total-batch says how many images a step has, and --accum-freq follows"});
+  if (total_batch % processes != 0)
+    throw Error({.doing = "--total-batch",
+                 .where = std::to_string(total_batch),
+                 .found = fmt::format("{} processes", processes),
+                 .expected = "a multiple of them"});
+  const int own = total_batch / processes;
+  batch_size = std::min(batch_size, own);
+  while (own % batch_size != 0) --batch_size;
+  accum_freq = own / batch_size;
+  spdlog::info("--total-batch {}: {} x {} of {}", total_batch, counted(processes, "process", "processes"),
+               counted(accum_freq, "batch", "batches"), counted(batch_size, "image"));
+}
+
+training::TrainerOptions RunFlags::trainer_options(std::uint64_t seed,
+                                                   const std::shared_ptr<distributed::Processes>& processes) const {
   training::TrainerOptions options{
-      .epochs = epochs, .accum_freq = accum_freq, .seed = seed, .most_left_out = most_left_out};
+      .epochs = epochs, .accum_freq = accum_freq, .seed = seed, .most_left_out = most_left_out, .processes = processes};
   if (grad_clip_norm > 0) options.grad_clip_norm = grad_clip_norm;
   return options;
 }
@@ -87,8 +124,10 @@ training::AdamWOptions RunFlags::optimizer_options() const {
   return {.beta1 = beta1, .beta2 = beta2, .eps = eps, .weight_decay = wd};
 }
 
-RunShell::RunShell(RunFlags& flags, std::string command) : flags_(flags), command_(std::move(command)) {
+RunShell::RunShell(RunFlags& flags, std::string command, std::shared_ptr<distributed::Processes> processes)
+    : flags_(flags), command_(std::move(command)), processes_(std::move(processes)) {
   flags_.check();
+  flags_.share_out(processes_->size());
   if (flags_.resume.empty() || flags_.resume == "latest") return;
   require_file(flags_.resume, "--resume");
   resumed_ = training::read_checkpoint(flags_.resume);
@@ -100,8 +139,11 @@ RunShell::~RunShell() = default;
 void RunShell::open(Job job, Settings settings, const std::string& default_name) {
   job_ = std::move(job);
   settings_ = std::move(settings);
+  for (auto& [name, value] : settings_)
+    if (name == "total-batch") value = std::to_string(flags_.images_a_step());
   if (flags_.name.empty())
     flags_.name = fmt::format("{:%Y_%m_%d-%H_%M_%S}-{}", fmt::localtime(std::time(nullptr)), default_name);
+  flags_.name = processes_->of_first(flags_.name);
   // A name may come from a checkpoint: it must not lead anywhere else.
   const fs::path name(flags_.name);
   if (name.is_absolute() || std::find(name.begin(), name.end(), "..") != name.end()) {
@@ -109,16 +151,36 @@ void RunShell::open(Job job, Settings settings, const std::string& default_name)
   }
   folder_ = fs::path(flags_.logs) / name;
   checkpoints_ = folder_ / "checkpoints";
-  if (flags_.resume == "latest") resumed_ = training::read_latest_checkpoint(checkpoints_);
+  find_checkpoint();
+  if (resumed_) resume();
+  compare_processes();
+  if (writes()) open_folder();
+}
+
+void RunShell::find_checkpoint() {
+  if (flags_.resume == "latest") {
+    std::string file;
+    processes_->agree([&] {
+      if (!writes()) return;
+      resumed_ = training::read_latest_checkpoint(checkpoints_);
+      file = resumed_->file.string();
+    });
+    file = processes_->of_first(file);
+    processes_->agree([&] {
+      if (!writes()) resumed_ = training::read_checkpoint(file);
+    });
+  }
   // A folder without checkpoints is of a run that failed at its start: nothing is lost by taking it.
-  if (!(resumed_ && resumed_->name == flags_.name) && training::has_checkpoint(checkpoints_)) {
+  if (writes() && !(resumed_ && resumed_->name == flags_.name) && training::has_checkpoint(checkpoints_)) {
     throw Error({.doing = "--name",
                  .where = flags_.name,
                  .found = "an experiment of that name in " + flags_.logs,
                  .expected = "a new name",
                  .hint = "--resume latest goes on with it"});
   }
-  if (resumed_) resume();
+}
+
+void RunShell::open_folder() {
   require_writable_folder(checkpoints_);
   remove_stale_temporaries(checkpoints_);
   add_log_file(folder_ / "out.log");
@@ -126,6 +188,18 @@ void RunShell::open(Job job, Settings settings, const std::string& default_name)
   tensorboard_ = std::make_unique<formats::TensorBoardWriter>(folder_ / "tensorboard");
   meter_ = std::make_unique<TrainMeter>(folder_ / "metrics.jsonl", *tensorboard_, job_.trainer->total_steps(),
                                         job_.trainer->position().step, flags_.log_every);
+}
+
+void RunShell::compare_processes() {
+  Settings shared;  // but for what may be each machine's own
+  static const std::set<std::string> kOwn = {"device", "threads", "workers", "data-root", "logs"};
+  for (const auto& setting : settings_)
+    if (!kOwn.contains(setting.first)) shared.push_back(setting);
+  processes_->check_equal("settings", settings_json(shared));
+  processes_->check_equal("images of --train-data", job_.data_fingerprint);
+  processes_->check_equal("weights at the start", job_.start_fingerprint);
+  processes_->check_equal("checkpoint of --resume",
+                          resumed_ ? fmt::format("step {}", resumed_->position.step) : "none");
 }
 
 void RunShell::resume() {
@@ -148,21 +222,25 @@ void RunShell::resume() {
     return a == b || (x.is_number() && y.is_number() && x.get<double>() == y.get<double>());  // "1e-5", "1e-05"
   };
   for (const auto& [name, value] : settings_) {
+    // Images a step stay the same; how they are divided may change.
     static const std::set<std::string> kFree = {"logs",           "name",
                                                 "resume",         "workers",
                                                 "threads",        "log-every-n-steps",
                                                 "save-frequency", "save-every-n-steps",
                                                 "keep-last",      "zeroshot-frequency",
                                                 "max-not-finite", "eval-frequency",
-                                                "device"};
+                                                "device",         "batch-size",
+                                                "accum-freq",     "nproc",
+                                                "dist-timeout",   "save-most-recent"};
     if (kFree.contains(name) || !before.is_object() || !before.contains(name) || !before[name].is_string()) continue;
     const auto was = before[name].get<std::string>();
     if (same(was, value)) continue;
-    if (name == "batch-size" || name == "accum-freq" || std::ranges::find(job_.fixed, name) != job_.fixed.end()) {
+    if (name == "total-batch" || std::ranges::find(job_.fixed, name) != job_.fixed.end()) {
       throw Error({.doing = "--" + name,
                    .where = value,
                    .found = "a run that began with " + was,
-                   .expected = "the same: its batches and its optimizer are of that run"});
+                   .expected = "the same: its batches and its optimizer are of that run",
+                   .hint = name == "total-batch" ? "--total-batch " + was + " divides them anew" : ""});
     }
     spdlog::warn("--{} was '{}' and is now '{}': the run will not continue as it would have", name, was, value);
   }
@@ -186,25 +264,35 @@ void RunShell::run() {
   spdlog::info("experiment in {}", folder_.string());
   const auto& at = job_.trainer->position();
   try {
-    if (resumed_) spdlog::info("resumed at step {} (epoch {}, batch {})", at.step, at.epoch, at.batch);
+    if (resumed_) spdlog::info("resumed at step {} (epoch {}, step {} of it)", at.step, at.epoch, at.epoch_step);
     // Before the first step; also what an interrupted evaluation left undone.
-    if (at.batch == 0 && !meter_->evaluated(at.step) && (at.epoch > 0 || job_.evaluate_at_start)) evaluate(at.epoch);
+    const bool evaluated = processes_->any(writes() && meter_->evaluated(at.step));
+    if (at.epoch_step == 0 && !evaluated && (at.epoch > 0 || job_.evaluate_at_start)) evaluate(at.epoch);
     training::Trainer::Hooks hooks;
-    hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
-    hooks.on_not_finite = [this](const auto& position, const auto& error) { on_not_finite(position, error); };
+    if (writes()) {
+      hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
+      hooks.on_not_finite = [this](const auto& position, const auto& error) { on_not_finite(position, error); };
+    }
     hooks.on_epoch = [this](std::int64_t done) { on_epoch(done); };
     hooks.should_stop = [this] { return stop_.signal() != 0; };
     if (!job_.trainer->run(hooks)) throw Interrupted{};
   } catch (const Interrupted&) {
-    meter_->clear();
-    save_step();
-    spdlog::warn(
-        "stopped by signal {} after step {}; go on with: clipself {} <the same flags> --name {} --resume latest",
-        stop_.signal(), at.step, command_, flags_.name);
-    throw ExitCode{128 + stop_.signal()};
+    int signal = 0;  // some process's
+    for (const auto& one : processes_->gather(std::to_string(stop_.signal())))
+      signal = std::max(signal, std::stoi(one));
+    if (writes()) {
+      save_step();
+      spdlog::warn(
+          "stopped by signal {} after step {}; go on with: clipself {} <the same flags> --name {} --resume latest",
+          signal, at.step, command_, flags_.name);
+    }
+    processes_->barrier();  // the job is over when the checkpoint is there
+    throw ExitCode{128 + signal};
   }
-  if (job_.loader->unreadable() > 0)
-    spdlog::warn("{} images could not be read and were replaced", job_.loader->unreadable());
+  const auto unreadable = at::full({1}, job_.loader->unreadable(), at::kDouble);
+  processes_->sum(unreadable);
+  if (const auto count = unreadable.item<double>(); count > 0)
+    spdlog::warn("{:.0f} images could not be read and were replaced", count);
   spdlog::info("done: {}; peak memory {}", counted(at.step, "step"), format_bytes(peak_memory()));
 }
 
@@ -226,9 +314,10 @@ void RunShell::on_not_finite(const training::Position& position, const training:
 }
 
 void RunShell::on_epoch(std::int64_t epochs_done) {
-  meter_->clear();
   const bool last = epochs_done == flags_.epochs;
-  if (last || (flags_.save_frequency > 0 && epochs_done % flags_.save_frequency == 0)) {
+  if (writes() && (last || (flags_.save_frequency > 0 && epochs_done % flags_.save_frequency == 0))) {
+    processes_->at_work("saving a checkpoint");
+    meter_->clear();
     save(checkpoints_ / fmt::format("epoch_{}.pt", epochs_done));
     if (flags_.keep_last > 0) remove_old_epochs(epochs_done);
   }
@@ -238,8 +327,9 @@ void RunShell::on_epoch(std::int64_t epochs_done) {
 void RunShell::evaluate(std::int64_t epochs_done) {
   if (!job_.evaluate || flags_.evaluate_every == 0) return;
   if (epochs_done % flags_.evaluate_every != 0 && epochs_done != flags_.epochs) return;
+  processes_->at_work("evaluating");
   const auto metrics = job_.evaluate(epochs_done, [this] { return stop_.signal() != 0; });
-  meter_->evaluation(job_.evaluation, epochs_done, job_.trainer->position().step, metrics);
+  if (writes()) meter_->evaluation(job_.evaluation, epochs_done, job_.trainer->position().step, metrics);
 }
 
 void RunShell::save(const fs::path& file) {

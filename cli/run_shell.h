@@ -22,13 +22,15 @@ namespace clipself::cli {
 class TrainMeter;
 using Settings = std::vector<std::pair<std::string, std::string>>;
 
-/// --batch-size, --accum-freq, --epochs, --lr, --wd, --beta1, --beta2, --eps, --warmup, --grad-clip-norm,
+/// --batch-size, --accum-freq, --total-batch, --epochs, --lr, --wd, --beta1, --beta2, --eps, --warmup,
+/// --grad-clip-norm,
 /// --max-unreadable, --max-not-finite, --save-frequency, --keep-last, --save-every-n-steps, --log-every-n-steps,
 /// --logs, --name,
 /// --resume, and how often to evaluate
 struct RunFlags {
   int batch_size = 2;
   int accum_freq = 1;
+  int total_batch = 0;  ///< 0: whatever batch_size, accum_freq and the processes come to
   std::int64_t epochs = 6;
   double lr = 1e-5, beta1 = 0.9, beta2 = 0.98, eps = 1e-6, wd = 0.1;
   std::int64_t warmup = 1000;
@@ -46,7 +48,12 @@ struct RunFlags {
   void add_to(CLI::App& app, const std::string& evaluate_flag, const std::string& evaluate_help);
   /// Throws Error for what its own flags' checks let through.
   void check() const;
-  training::TrainerOptions trainer_options(std::uint64_t seed) const;
+  /// Divides --total-batch among the processes, or says what their batches come to. Throws Error when it cannot be.
+  void share_out(int processes);
+  /// Of all processes; after share_out().
+  int images_a_step() const { return total_batch; }
+  training::TrainerOptions trainer_options(std::uint64_t seed,
+                                           const std::shared_ptr<distributed::Processes>& processes) const;
   training::AdamWOptions optimizer_options() const;
 };
 
@@ -71,7 +78,7 @@ struct Job {
 class RunShell {
  public:
   /// Reads the checkpoint that --resume names; the run's name may come from it. `command`: "train", for messages.
-  RunShell(RunFlags& flags, std::string command);
+  RunShell(RunFlags& flags, std::string command, std::shared_ptr<distributed::Processes> processes);
   ~RunShell();
   /// Opens the folder and goes back to where the resumed run stood. `default_name`: what follows the date in the name
   /// of a run that was given none. Throws Error when the run cannot be what the checkpoint began.
@@ -81,6 +88,11 @@ class RunShell {
   const std::filesystem::path& folder() const { return folder_; }
 
  private:
+  /// Of several processes the first alone writes.
+  bool writes() const { return processes_->first(); }
+  void find_checkpoint();
+  void open_folder();
+  void compare_processes();
   void resume();
   void on_step(const training::StepReport& report);
   void on_not_finite(const training::Position& at, const training::NotFinite& error);
@@ -93,6 +105,7 @@ class RunShell {
 
   RunFlags& flags_;
   std::string command_;
+  std::shared_ptr<distributed::Processes> processes_;
   Job job_;
   Settings settings_;
   StopRequest stop_;

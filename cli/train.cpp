@@ -10,7 +10,10 @@ void add_train(CLI::App& app) {
   auto flags = std::make_shared<TrainFlags>();
   sub->add_option("--config", "TOML file of these settings; flags override it");
   flags->add_to(*sub);
-  sub->callback([flags, sub] { TrainRun(*flags, settings_of(*sub)).run(); });
+  sub->callback([flags, sub] {
+    run_together(flags->processes,
+                 [&](const auto& processes) { TrainRun(*flags, settings_of(*sub), processes).run(); });
+  });
 }
 
 }  // namespace clipself::cli

@@ -54,6 +54,7 @@ void TrainFlags::add_to(CLI::App& app) {
       ->capture_default_str()
       ->check(part);
   validation.add_to(app, false);
+  processes.add_to(app);
   run.add_to(app, "--zeroshot-frequency", "Evaluate every so many epochs, and before the first (0: never)");
 }
 

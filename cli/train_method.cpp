@@ -117,10 +117,9 @@ at::Tensor MethodFlags::read_nouns(models::ClipModel& model, const datasets::Ann
   return rows_of_categories(std::move(embeddings), data, "--train-embed-path", noun_embeddings);
 }
 
-std::unique_ptr<distillation::RegionObjective> MethodFlags::objective(std::shared_ptr<models::ClipModel> student,
-                                                                      std::shared_ptr<models::ClipModel> frozen,
-                                                                      const at::Tensor& nouns,
-                                                                      const std::string& extract_type) const {
+std::unique_ptr<distillation::RegionObjective> MethodFlags::objective(
+    std::shared_ptr<models::ClipModel> student, std::shared_ptr<models::ClipModel> frozen, const at::Tensor& nouns,
+    const std::string& extract_type, const std::shared_ptr<distributed::Processes>& processes) const {
   distillation::MethodInputs inputs;
   inputs.frozen = std::move(frozen);
   inputs.nouns = nouns;
@@ -129,6 +128,7 @@ std::unique_ptr<distillation::RegionObjective> MethodFlags::objective(std::share
   inputs.retain_weight = retain_weight;
   inputs.num_sample_classes = num_sample_classes;
   inputs.multiscale = multiscale;
+  inputs.processes = processes;
   return distillation::make_objective(chosen(), std::move(student), inputs, extract_type);
 }
 

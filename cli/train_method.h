@@ -31,10 +31,9 @@ struct MethodFlags {
   /// data. `model` must have its weights' own types still.
   at::Tensor read_nouns(models::ClipModel& model, const datasets::AnnotationIndex& data) const;
   /// `frozen` may be null when needs_frozen() is false.
-  std::unique_ptr<distillation::RegionObjective> objective(std::shared_ptr<models::ClipModel> student,
-                                                           std::shared_ptr<models::ClipModel> frozen,
-                                                           const at::Tensor& nouns,
-                                                           const std::string& extract_type) const;
+  std::unique_ptr<distillation::RegionObjective> objective(
+      std::shared_ptr<models::ClipModel> student, std::shared_ptr<models::ClipModel> frozen, const at::Tensor& nouns,
+      const std::string& extract_type, const std::shared_ptr<distributed::Processes>& processes) const;
 };
 
 }  // namespace clipself::cli

@@ -14,8 +14,11 @@
 namespace clipself::cli {
 namespace fs = std::filesystem;
 
-TrainRun::TrainRun(TrainFlags flags, Settings settings)
-    : flags_(std::move(flags)), settings_(std::move(settings)), shell_(flags_.run, "train") {
+TrainRun::TrainRun(TrainFlags flags, Settings settings, std::shared_ptr<distributed::Processes> processes)
+    : flags_(std::move(flags)),
+      settings_(std::move(settings)),
+      processes_(std::move(processes)),
+      shell_(flags_.run, "train", processes_) {
   flags_.train_data = under(flags_.data_root, flags_.train_data);
   flags_.train_image_root = under(flags_.data_root, flags_.train_image_root);
   flags_.method.noun_embeddings = under(flags_.data_root, flags_.method.noun_embeddings);
@@ -29,7 +32,7 @@ TrainRun::TrainRun(TrainFlags flags, Settings settings)
   build_model();
   shell_.open(job(), settings_,
               fmt::format("model_{}-lr_{}-b_{}-p_{}", fs::path(flags_.model.model).stem().string(), flags_.run.lr,
-                          flags_.run.batch_size, flags_.model.precision));
+                          flags_.run.images_a_step(), flags_.model.precision));
 }
 
 void TrainRun::run() {
@@ -123,6 +126,9 @@ void TrainRun::open_data() {
   loading.batch_size = flags_.run.batch_size;
   loading.workers = flags_.validation.workers;
   loading.seed = flags_.model.seed;
+  loading.rank = processes_->rank();
+  loading.world_size = processes_->size();
+  loading.batches_a_step = flags_.run.accum_freq;
   loading.max_unreadable = flags_.run.max_unreadable;
   loader_ = std::make_unique<datasets::Loader>(dataset_, loading);
 }
@@ -158,7 +164,7 @@ void TrainRun::build_model() {
                  .expected = fmt::format("1 to {} blocks", config.vision.layers)});
   }
   for (const auto& [name, tensor] : parameters) start_.insert(name, tensor.detach().clone());
-  objective_ = flags_.method.objective(student_, frozen_, nouns_, flags_.validation.extract_type);
+  objective_ = flags_.method.objective(student_, frozen_, nouns_, flags_.validation.extract_type, processes_);
   optimizer_ = std::make_unique<training::AdamW>(parameters, flags_.run.optimizer_options());
   training::Schedule schedule{.kind = training::schedule_kind(flags_.lr_scheduler),
                               .base_lr = flags_.run.lr,
@@ -167,7 +173,7 @@ void TrainRun::build_model() {
                               .cooldown_end_lr = flags_.lr_cooldown_end};
   schedule.cooldown_steps = loader_->batches_per_epoch() / flags_.run.accum_freq * flags_.epochs_cooldown;
   trainer_ = std::make_unique<training::Trainer>(*objective_, *loader_, *optimizer_, schedule,
-                                                 flags_.run.trainer_options(flags_.model.seed));
+                                                 flags_.run.trainer_options(flags_.model.seed, processes_));
 }
 
 double TrainRun::estimated_memory() const {
@@ -205,8 +211,7 @@ void TrainRun::print_plan() const {
                std::min(flags_.unlocked_groups, student_->config().vision.layers), student_->config().vision.layers);
   spdlog::info("method {}: {}", flags_.method.method, flags_.method.chosen().summary);
   spdlog::info("{}, {} an epoch of {}, {} in all, on {}", counted(dataset_->size(), "image"),
-               counted(trainer_->steps_per_epoch(), "step"),
-               counted(flags_.run.batch_size * flags_.run.accum_freq, "image"),
+               counted(trainer_->steps_per_epoch(), "step"), counted(flags_.run.images_a_step(), "image"),
                counted(trainer_->total_steps(), "step"), student_->logit_scale().device().str());
   spdlog::info("memory about {} (estimate)", format_bytes(estimated_memory()));
   if (flags_.run.warmup >= trainer_->total_steps())
@@ -246,7 +251,7 @@ std::map<std::string, double> TrainRun::evaluate(std::int64_t epochs_done, const
   spdlog::info("evaluating after {}, weights {:g} x student + {:g} x teacher", counted(epochs_done, "epoch"),
                flags_.alpha, 1.0 - flags_.alpha);
   const SwappedWeights swapped(*student_, averaged_state());
-  const auto result = evaluator_->run(*student_, interrupted);
+  const auto result = evaluator_->run(*student_, interrupted, processes_);
   spdlog::info("zero-shot classification after {}\n{}", counted(epochs_done, "epoch"),
                evaluation::report_table(result, /*per_class=*/false));
   return result.metrics;

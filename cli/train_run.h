@@ -8,12 +8,14 @@
 
 #include "cli/common.h"
 #include "cli/run_shell.h"
+#include "cli/together.h"
 #include "cli/train_method.h"
 
 namespace clipself::cli {
 
 struct TrainFlags {
   ModelFlags model;
+  ProcessFlags processes;
   RunFlags run;
   MethodFlags method;
   EvalFlags validation;
@@ -37,7 +39,7 @@ struct TrainFlags {
 class TrainRun {
  public:
   /// Checks everything that can be checked before work begins. Throws Error.
-  TrainRun(TrainFlags flags, Settings settings);
+  TrainRun(TrainFlags flags, Settings settings, std::shared_ptr<distributed::Processes> processes);
   /// RunShell::run.
   void run();
 
@@ -53,6 +55,7 @@ class TrainRun {
 
   TrainFlags flags_;
   Settings settings_;
+  std::shared_ptr<distributed::Processes> processes_;
   RunShell shell_;
   std::shared_ptr<models::ClipModel> student_, frozen_;  ///< frozen_: null when nothing asks for it
   at::Tensor nouns_;                                     ///< undefined unless the method learns from nouns

@@ -146,7 +146,7 @@ void verify_detector_step(Case& c) {
   c.check("acc", pass.box_losses.accuracy.unsqueeze(0), kLoss);
   if (pass.mask_loss.defined()) c.check("loss.loss_mask", pass.mask_loss.unsqueeze(0), kLoss);
   at::Tensor total;
-  for (const auto& [name, loss] : pass.terms())
+  for (const auto& [name, loss, count] : pass.terms())
     if (name.starts_with("loss")) total = total.defined() ? total + loss : loss;
   c.check("loss.total", total.unsqueeze(0), kLoss);
   total.backward();

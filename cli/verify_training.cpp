@@ -52,7 +52,7 @@ datasets::Batch make_batch(const formats::TensorDict& inputs, const std::string&
 
 at::Tensor total_loss(const training::LossTerms& terms) {
   at::Tensor total;
-  for (const auto& [name, term] : terms) total = total.defined() ? total + term : term;
+  for (const auto& [name, term, count] : terms) total = total.defined() ? total + term : term;
   return total;
 }
 

@@ -43,3 +43,15 @@ endif()
 add_library(clipself_torch INTERFACE)
 target_include_directories(clipself_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
 target_link_libraries(clipself_torch INTERFACE clipself_options OpenMP::OpenMP_CXX ${TORCH_LIBRARIES})
+
+# Processes: LibTorch holds Gloo and, built for CUDA, NCCL, but neither's headers. Only types are needed of them: all that
+# is called lies in LibTorch.
+find_path(GLOO_INCLUDE_DIR gloo/transport/device.h REQUIRED)
+add_library(clipself_c10d INTERFACE)
+target_include_directories(clipself_c10d SYSTEM INTERFACE ${GLOO_INCLUDE_DIR})
+target_compile_definitions(clipself_c10d INTERFACE USE_C10D_GLOO)
+find_path(NCCL_INCLUDE_DIR nccl.h HINTS ${TORCH_INSTALL_PREFIX}/../nvidia/nccl/include)
+if(TORCH_CUDA_LIBRARIES AND NCCL_INCLUDE_DIR)
+  target_include_directories(clipself_c10d SYSTEM INTERFACE ${NCCL_INCLUDE_DIR})
+  target_compile_definitions(clipself_c10d INTERFACE USE_C10D_NCCL)
+endif()

@@ -9,7 +9,7 @@ unset CDPATH # With it cd may print, and its output is used here.
 # Debian's names; Ubuntu 24.04 knows the same. Python is added only when LibTorch has to be fetched.
 readonly PACKAGES=(g++ cmake ninja-build libjpeg-dev libpng-dev zlib1g-dev libsimdjson-dev nlohmann-json3-dev
   libpugixml-dev libcli11-dev libspdlog-dev libfmt-dev libmd-dev libicu-dev libsentencepiece-dev
-  libgtest-dev)
+  libgtest-dev libgloo-dev)
 readonly TORCH_PACKAGE=torch==2.13.0
 readonly TORCH_OLDEST=2.6
 

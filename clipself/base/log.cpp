@@ -37,6 +37,14 @@ void start_logging() {
   spdlog::set_default_logger(std::move(logger));
 }
 
+void name_process(int rank) {
+  if (rank == 0) return;
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<LevelWord>('*').set_pattern("[%H:%M:%S] rank " + std::to_string(rank) + ": %^%*%v%$");
+  spdlog::default_logger()->set_formatter(std::move(formatter));
+  spdlog::default_logger()->set_level(spdlog::level::warn);
+}
+
 void add_log_file(const std::filesystem::path& file) try {
   auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
   sink->set_pattern("%Y-%m-%d %H:%M:%S | %l | %v");

@@ -1,6 +1,7 @@
 #include "clipself/base/progress.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,7 +12,10 @@ namespace clipself {
 using Clock = std::chrono::steady_clock;
 
 Progress::Progress(std::string label, std::int64_t total)
-    : label_(std::move(label)), total_(total), terminal_(::isatty(STDERR_FILENO) == 1), start_(Clock::now()) {}
+    : label_(std::move(label)),
+      total_(total),
+      terminal_(::isatty(STDERR_FILENO) == 1 && spdlog::should_log(spdlog::level::info)),
+      start_(Clock::now()) {}
 
 Progress::~Progress() {
   if (drawn_) std::fputc('\n', stderr);

@@ -31,4 +31,8 @@ int StopRequest::signal() const {
   return received;
 }
 
+int StopRequest::exit_code() const {
+  return 128 + (received != 0 ? static_cast<int>(received) : SIGTERM);
+}
+
 }  // namespace clipself

@@ -4,6 +4,9 @@
 
 namespace clipself {
 
+/// Thrown out of a long computation after Ctrl-C or SIGTERM.
+struct Interrupted {};
+
 /// While one exists, SIGINT and SIGTERM set a flag instead of killing the process. At most one at a time.
 class StopRequest {
  public:
@@ -14,6 +17,8 @@ class StopRequest {
 
   /// The signal's number once one has arrived, else 0.
   int signal() const;
+  /// 128 + the signal's number; of SIGTERM when it was another process that received one.
+  int exit_code() const;
 };
 
 }  // namespace clipself

@@ -46,7 +46,7 @@ struct Loader::State {
   std::shared_ptr<const std::vector<int>> groups;  // of each sample; null when there is one
   std::vector<std::int64_t> group_sizes;           // of the groups that have any
   std::shared_ptr<const std::vector<std::int64_t>> order;
-  std::vector<std::pair<std::int64_t, std::int64_t>> chunks;  // a batch of every process: begin and end in the order
+  std::vector<std::pair<std::int64_t, std::int64_t>> chunks;  // a step of all processes: begin and end in the order
   std::int64_t epoch = 0;
   std::int64_t next_to_submit = 0;
   std::set<std::int64_t> unreadable;
@@ -56,12 +56,13 @@ struct Loader::State {
   std::shared_ptr<std::atomic<bool>> cancelled;
   std::unique_ptr<ThreadPool> pool;  // last: its threads stop before what they use goes away
 
-  // A chunk of the order makes a batch for each process; the process takes every world_size-th sample of it.
-  std::int64_t chunk_size() const { return std::int64_t{options.batch_size} * options.world_size; }
+  // A chunk of the order makes a step; of each batch_size * world_size of it every process takes every world_size-th.
+  std::int64_t batch_of_all() const { return std::int64_t{options.batch_size} * options.world_size; }
+  std::int64_t chunk_size() const { return batch_of_all() * options.batches_a_step; }
   std::int64_t batches() const {
     std::int64_t count = 0;
     for (const std::int64_t members : group_sizes) {
-      count += members / chunk_size();
+      count += members / chunk_size() * options.batches_a_step;
       if (!options.drop_last && members % chunk_size() > options.rank) ++count;
     }
     return count;
@@ -125,7 +126,9 @@ struct Loader::State {
 
   std::vector<std::int64_t> positions_of(std::int64_t batch) const {
     std::vector<std::int64_t> positions;
-    const auto [begin, end] = chunks[static_cast<std::size_t>(batch)];
+    const auto [first, last] = chunks[static_cast<std::size_t>(batch / options.batches_a_step)];
+    const std::int64_t begin = first + batch % options.batches_a_step * batch_of_all();
+    const std::int64_t end = std::min(last, begin + batch_of_all());
     for (std::int64_t i = begin + options.rank; i < end; i += options.world_size) positions.push_back(i);
     return positions;
   }
@@ -183,13 +186,17 @@ Loader::Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options) : 
   require(options.world_size >= 1, "world size", options.world_size, "at least 1");
   require(options.rank >= 0 && options.rank < options.world_size, "rank", options.rank,
           "0 to " + std::to_string(options.world_size - 1));
+  require(options.batches_a_step == 1 || (options.batches_a_step > 1 && options.drop_last), "batches a step",
+          options.batches_a_step, "1, or more with drop_last");
   require(options.max_unreadable >= 0 && options.max_unreadable <= 1, "unreadable images allowed",
           options.max_unreadable, "a part in 0..1");
   state.find_groups();
-  require(state.batches() >= 1, "data set size", state.size,
-          "enough images for a batch of " + std::to_string(options.batch_size) + " (--batch-size)" +
-              (state.groups ? " of one group" : "") +
-              (options.world_size > 1 ? " on each of " + std::to_string(options.world_size) + " processes" : ""));
+  require(
+      state.batches() >= 1, "data set size", state.size,
+      "enough images for " +
+          (options.batches_a_step > 1 ? std::to_string(options.batches_a_step) + " batches" : std::string("a batch")) +
+          " of " + std::to_string(options.batch_size) + " (--batch-size)" + (state.groups ? " of one group" : "") +
+          (options.world_size > 1 ? " on each of " + std::to_string(options.world_size) + " processes" : ""));
   constexpr double kAlwaysAllowed = 10;
   const double part = options.max_unreadable * static_cast<double>(state.size);
   state.limit = options.max_unreadable > 0 ? static_cast<std::int64_t>(std::max(kAlwaysAllowed, part)) : 0;

@@ -20,14 +20,16 @@ struct LoaderOptions {
   bool drop_last = true;
   int rank = 0;  ///< this process takes every world_size-th sample of the epoch's order
   int world_size = 1;
+  int batches_a_step = 1;        ///< that make one step; more than 1 needs drop_last
   double max_unreadable = 0.01;  ///< part of the data set (at least 10 images, but 0 is 0) after which the run stops
 };
 
 /// Walks an epoch in an order drawn from (seed, epoch). An unreadable image is named in the log once, counted, and
 /// replaced by the next one of the order (and of its group), so that every run, whatever its number of threads, sees
-/// the same batches. Where the data set has several groups, a batch, and the batches that the processes have at the
-/// same time, are of one: a batch comes as soon as the order has brought enough of its group together. What is left of
-/// a group in the end makes short batches, or none with drop_last.
+/// the same batches. Which samples a step has depends on their number alone, batch_size * world_size * batches_a_step,
+/// not on how it is divided. Where the data set has several groups, all samples of a step are of one: a step comes as
+/// soon as the order has brought enough of its group together. What is left of a group in the end makes short batches,
+/// or none with drop_last.
 class Loader {
  public:
   Loader(std::shared_ptr<const Dataset> dataset, LoaderOptions options);

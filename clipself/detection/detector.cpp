@@ -46,13 +46,20 @@ Detector::Detector(const models::ClipConfig& clip, const DetectorConfig& config,
 }
 
 training::LossTerms TrainingPass::terms() const {
-  training::LossTerms terms{{"loss_rpn_cls", proposal_losses.scores.sum()},
-                            {"loss_rpn_bbox", proposal_losses.deltas.sum()},
-                            {"loss_cls", box_losses.classes},
-                            {"loss_bbox", box_losses.boxes}};
-  if (mask_loss.defined()) terms.emplace_back("loss_mask", mask_loss);
-  terms.emplace_back("acc", box_losses.accuracy);
+  const auto anchors_drawn = static_cast<double>(normaliser), boxes_drawn = static_cast<double>(labels.size(0));
+  training::LossTerms terms{{"loss_rpn_cls", proposal_losses.scores.sum(), anchors_drawn},
+                            {"loss_rpn_bbox", proposal_losses.deltas.sum(), anchors_drawn},
+                            {"loss_cls", box_losses.classes, boxes_drawn},
+                            {"loss_bbox", box_losses.boxes, boxes_drawn}};
+  if (mask_loss.defined()) terms.push_back({"loss_mask", mask_loss, static_cast<double>(mask_targets.size(0))});
+  terms.push_back({"acc", box_losses.accuracy, boxes_drawn});
   return terms;
+}
+
+void Detector::synchronize_norms(const std::shared_ptr<distributed::Processes>& processes) {
+  apply([&](torch::nn::Module& module) {
+    if (auto* norm = dynamic_cast<BatchNorm*>(&module)) norm->synchronize(processes);
+  });
 }
 
 MaskHead& Detector::mask_head() {
@@ -67,11 +74,12 @@ Features Detector::features(const at::Tensor& images) {
 }
 
 TrainingPass Detector::train_pass(const at::Tensor& images, const std::vector<PictureSize>& pictures,
-                                  const std::vector<Objects>& objects, Rng& rng) {
+                                  const std::vector<Objects>& objects, std::span<Rng> randomness) {
+  TORCH_CHECK(randomness.size() == pictures.size(), "a stream of random numbers for each picture");
   return train_pass(
       images, pictures, objects,
-      [&](std::size_t, const Assignment& found) { return draw(found.object, config_.rpn_sample, rng); },
-      [&](std::size_t, const Assignment& found) { return draw(found.object, config_.roi_sample, rng); });
+      [&](std::size_t i, const Assignment& found) { return draw(found.object, config_.rpn_sample, randomness[i]); },
+      [&](std::size_t i, const Assignment& found) { return draw(found.object, config_.roi_sample, randomness[i]); });
 }
 
 TrainingPass Detector::train_pass(const at::Tensor& images, const std::vector<PictureSize>& pictures,
@@ -92,7 +100,9 @@ TrainingPass Detector::train_pass(const at::Tensor& images, const std::vector<Pi
     pass.anchors.push_back(rpn_->assign_anchors(anchors.back(), objects[i].boxes));
     drawn.push_back(draw_anchors(i, pass.anchors.back()));
   }
-  pass.proposal_losses = rpn_->losses(output, rpn_->targets(anchors, boxes, pass.anchors, drawn));
+  const auto anchor_targets = rpn_->targets(anchors, boxes, pass.anchors, drawn);
+  pass.normaliser = anchor_targets.normaliser;
+  pass.proposal_losses = rpn_->losses(output, anchor_targets);
   pass.proposals = rpn_->select(output, pictures, config_.proposals);
 
   const std::int64_t background = box_head_->classes().count();

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,7 @@ struct TrainingPass {
   std::vector<Proposals> proposals;
   std::vector<Assignment> anchors;  ///< of each picture's anchors inside
   std::vector<Assignment> rois;     ///< of its objects' own boxes and then its proposals
+  std::int64_t normaliser = 0;      ///< anchors drawn, that the proposals' losses are means over
   ProposalNetwork::Losses proposal_losses;
   BoxHead::Losses box_losses;
   at::Tensor mask_loss;                      ///< undefined without a mask head
@@ -54,9 +56,11 @@ class Detector : public torch::nn::Module {
   Features features(const at::Tensor& images);
   TrainingPass train_pass(const at::Tensor& images, const std::vector<PictureSize>& pictures,
                           const std::vector<Objects>& objects, const Draw& draw_anchors, const Draw& draw_rois);
-  /// With a random draw.
+  /// With a random draw, `randomness` being each picture's own.
   TrainingPass train_pass(const at::Tensor& images, const std::vector<PictureSize>& pictures,
-                          const std::vector<Objects>& objects, Rng& rng);
+                          const std::vector<Objects>& objects, std::span<Rng> randomness);
+  /// From here on norms take the statistics of all processes' batches while training, as SyncBN does.
+  void synchronize_norms(const std::shared_ptr<distributed::Processes>& processes);
 
   /// Boxes of anything, of each picture, on the network's scale.
   std::vector<Proposals> propose(const Features& features, const std::vector<PictureSize>& pictures);

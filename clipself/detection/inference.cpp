@@ -5,6 +5,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/evaluation/prefetch.h"
+#include "clipself/evaluation/share.h"
 #include "clipself/ops/masks.h"
 
 namespace clipself::detection {
@@ -61,24 +62,26 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
 
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
                     const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take,
-                    const std::function<void(const Error& error)>& unreadable) {
+                    const std::function<void(const Error& error)>& unreadable,
+                    const distributed::Processes& processes) {
   using Read = std::variant<datasets::DetectionImage, Error>;
-  evaluation::Prefetch<Read> ahead(data.size(), workers, [&](std::int64_t index) -> Read {
+  const auto mine = evaluation::share_of(data.size(), processes);
+  evaluation::Prefetch<Read> ahead(mine.count, workers, [&](std::int64_t index) -> Read {
     try {
-      return data.get(index);
+      return data.get(mine[index]);
     } catch (const Error& error) {
       if (!unreadable) throw;
       return error;
     }
   });
   std::vector<datasets::DetectionImage> images;
-  for (std::int64_t i = 0; i < data.size(); ++i) {
+  for (std::int64_t i = 0; i < mine.count; ++i) {
     auto read = ahead.next();
     if (auto* image = std::get_if<datasets::DetectionImage>(&read))
       images.push_back(std::move(*image));
     else
       unreadable(std::get<Error>(read));
-    const bool full = std::ssize(images) == batch || i + 1 == data.size();
+    const bool full = std::ssize(images) == batch || i + 1 == mine.count;
     if (!full || images.empty()) continue;
     if (!take(images)) return;
     images.clear();

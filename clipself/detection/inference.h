@@ -21,10 +21,11 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
 
 /// Calls `take` for all images of a data set in order, `batch` at a time, read ahead by `workers` threads (0: none).
 /// `take` says whether to go on. One that cannot be read is told to `unreadable` and left out; without it, throws
-/// Error.
+/// Error. Several processes each take their share of the images.
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
                     const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take,
-                    const std::function<void(const Error& error)>& unreadable = {});
+                    const std::function<void(const Error& error)>& unreadable = {},
+                    const distributed::Processes& processes = *distributed::Processes::alone());
 
 /// Appends what was found in an image: class c as category `category_ids[c]`, boxes as x, y, width, height, masks as
 /// run lengths.

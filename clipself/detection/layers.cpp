@@ -2,8 +2,11 @@
 
 #include <torch/nn/init.h>
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
+
+#include "clipself/ops/batch_norm.h"
 
 namespace clipself::detection {
 namespace {
@@ -48,8 +51,18 @@ BatchNorm::BatchNorm(std::int64_t channels) {
 }
 
 at::Tensor BatchNorm::forward(const at::Tensor& x) {
+  constexpr double kMomentum = 0.1, kEps = 1e-5;
   if (is_training()) batches_.add_(1);
-  return at::batch_norm(x, weight, bias, running_mean_, running_var_, is_training(), 0.1, 1e-5, /*cudnn_enabled=*/true);
+  if (!is_training() || !processes_ || processes_->size() == 1)
+    return at::batch_norm(x, weight, bias, running_mean_, running_var_, is_training(), kMomentum, kEps,
+                          /*cudnn_enabled=*/true);
+  auto [y, statistics] = ops::batch_norm_of_all(x.to(at::kFloat), weight, bias, kEps, processes_);
+  if (statistics.count > 0) {
+    const at::NoGradGuard no_grad;
+    running_mean_.lerp_(statistics.mean, kMomentum);
+    running_var_.lerp_(statistics.variance * (statistics.count / std::max(1.0, statistics.count - 1)), kMomentum);
+  }
+  return y.to(x.scalar_type());
 }
 
 ConvModule::ConvModule(std::int64_t in, std::int64_t out, std::int64_t kernel, bool norm, bool relu) : relu_(relu) {

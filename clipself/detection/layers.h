@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "clipself/base/torch.h"
+#include "clipself/distributed/processes.h"
 #include "clipself/models/layers.h"
 
 namespace clipself::detection {
@@ -38,10 +39,13 @@ class BatchNorm : public torch::nn::Module {
  public:
   explicit BatchNorm(std::int64_t channels);
   at::Tensor forward(const at::Tensor& x);
+  /// The batch, while training, is that of all processes.
+  void synchronize(const std::shared_ptr<distributed::Processes>& processes) { processes_ = processes; }
 
   at::Tensor weight, bias;
 
  private:
+  std::shared_ptr<distributed::Processes> processes_;
   at::Tensor running_mean_, running_var_, batches_;
 };
 

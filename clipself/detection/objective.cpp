@@ -37,7 +37,12 @@ training::LossTerms DetectionObjective::losses(const datasets::Batch& batch, Rng
       throw Error({.doing = "training a detector", .found = "a batch without masks", .expected = "masks of its boxes"});
     objects.back().masks = batch.masks[i].to(device);
   }
-  return detector_->train_pass(network_input(batch.images, batch.content, pixels_, device), pictures, objects, rng)
+  // A picture's draw is its own, whatever batch and process it is in.
+  const std::uint64_t step = rng();
+  std::vector<Rng> randomness;
+  for (const auto id : batch.image_ids) randomness.emplace_back(step, 0, static_cast<std::uint64_t>(id));
+  return detector_
+      ->train_pass(network_input(batch.images, batch.content, pixels_, device), pictures, objects, randomness)
       .terms();
 }
 

@@ -7,9 +7,18 @@
 
 namespace clipself::distillation {
 
+namespace {
+
+// Of no regions 0, and yet a function of the model: other processes may have some.
+at::Tensor mean_over_regions(const at::Tensor& losses) {
+  return losses.size(0) == 0 ? losses.sum() : losses.mean();
+}
+
+}  // namespace
+
 at::Tensor cosine_loss(const at::Tensor& student, const at::Tensor& teacher) {
   const auto unit = [](const at::Tensor& x) { return models::unit_length(x.to(at::kFloat)); };
-  return 1.0 - (unit(student) * unit(teacher)).sum(-1).mean();
+  return mean_over_regions(1.0 - (unit(student) * unit(teacher)).sum(-1));
 }
 
 at::Tensor federated_bce(const at::Tensor& features, const RegionTargets& targets, const at::Tensor& classes,
@@ -17,7 +26,7 @@ at::Tensor federated_bce(const at::Tensor& features, const RegionTargets& target
   const auto candidates = models::unit_length(targets.bank.index_select(0, classes).to(at::kFloat));
   const auto logits = models::unit_length(features.to(at::kFloat)).matmul(candidates.t()) * scale.detach();
   const auto answers = (targets.index.unsqueeze(1) == classes.unsqueeze(0)).to(at::kFloat);
-  return at::binary_cross_entropy_with_logits(logits, answers, {}, {}, at::Reduction::None).sum(-1).mean();
+  return mean_over_regions(at::binary_cross_entropy_with_logits(logits, answers, {}, {}, at::Reduction::None).sum(-1));
 }
 
 at::Tensor federated_classes(const at::Tensor& labels, std::int64_t num_classes, std::int64_t sample, Rng& rng) {

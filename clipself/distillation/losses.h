@@ -8,12 +8,12 @@
 
 namespace clipself::distillation {
 
-/// 1 - mean cosine similarity of two (N, D) tensors, computed in float32 (eq. 3 of the CLIPSelf paper).
+/// 1 - mean cosine similarity of two (N, D) tensors, computed in float32 (eq. 3 of the CLIPSelf paper); 0 of none.
 at::Tensor cosine_loss(const at::Tensor& student, const at::Tensor& teacher);
 
 /// Binary cross-entropy with logits `scale` * cos(feature, candidate), of each region (N, D) against the rows `classes`
 /// (int64, distinct) of the bank, summed over those and averaged over the regions. A region's answer must be among
-/// them. `scale` gets no gradient. In float32.
+/// them. `scale` gets no gradient. In float32; 0 of no regions.
 at::Tensor federated_bce(const at::Tensor& features, const RegionTargets& targets, const at::Tensor& classes,
                          const at::Tensor& scale);
 

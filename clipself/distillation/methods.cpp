@@ -39,9 +39,11 @@ const std::vector<LossKind>& losses() {
        }},
       {"federated_bce", "loss_contrast", &MethodInputs::contrast_weight,
        [](const MethodInputs& in) -> RegionLoss {
-         return [sample = in.num_sample_classes](const at::Tensor& features, const RegionTargets& targets,
-                                                 const at::Tensor& scale, Rng& rng) {
-           const auto classes = federated_classes(targets.index, targets.bank.size(0), sample, rng);
+         const auto processes = in.processes ? in.processes : distributed::Processes::alone();
+         return [sample = in.num_sample_classes, processes](const at::Tensor& features, const RegionTargets& targets,
+                                                            const at::Tensor& scale, Rng& rng) {
+           const auto labels = processes->gather_rows(targets.index).to(targets.index.device());
+           const auto classes = federated_classes(labels, targets.bank.size(0), sample, rng);
            return federated_bce(features, targets, classes, scale);
          };
        }},

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "clipself/distillation/objective.h"
+#include "clipself/distributed/processes.h"
 
 namespace clipself::distillation {
 
@@ -21,6 +22,8 @@ struct MethodInputs {
   int num_sample_classes = 100;  ///< the federated loss looks at this many classes a step
   int crops_at_once = 64;        ///< see crop_teacher
   bool multiscale = false;       ///< see RegionObjective
+  /// The federated loss looks at the classes of all of them; null: this one alone.
+  std::shared_ptr<distributed::Processes> processes{};
 };
 
 struct TeacherKind {

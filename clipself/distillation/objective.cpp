@@ -36,9 +36,10 @@ training::LossTerms RegionObjective::losses(const datasets::Batch& batch, Rng& r
   const auto targets = composition_.teacher(batch);
   const auto features = composition_.feature(*student_, images, batch.boxes);
   const auto loss = composition_.loss(features, targets, student_->logit_scale().detach().exp(), rng);
-  training::LossTerms terms{{composition_.term, loss * composition_.weight}};
+  training::LossTerms terms{{composition_.term, loss * composition_.weight, static_cast<double>(features.size(0))}};
   if (retention_.weight > 0)
-    terms.emplace_back("loss_retain", retain_loss(*student_, *retention_.original, whole) * retention_.weight);
+    terms.push_back({"loss_retain", retain_loss(*student_, *retention_.original, whole) * retention_.weight,
+                     static_cast<double>(whole.size(0))});
   return terms;
 }
 

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "clipself/base/file.h"
@@ -135,6 +137,50 @@ void write_detections(const std::filesystem::path& path, const Detections& detec
   text += "\n]\n";
   flush();
   file.commit();
+}
+
+Detections gather(const Detections& mine, const std::vector<std::int64_t>& order, distributed::Processes& processes) {
+  if (processes.size() == 1) return mine;
+  // An image, a category, how many counts its mask has (-1: no mask), and then the masks one after another: height,
+  // width, counts.
+  constexpr int kNumbers = 3, kMeasures = 5;
+  std::vector<std::int64_t> numbers, runs;
+  std::vector<double> measures;
+  for (const auto& detection : mine.list) {
+    std::int64_t counts = -1;
+    if (detection.segmentation != datasets::kNoSegmentation) {
+      const auto rle = mine.segmentations.rle(detection.segmentation);
+      counts = std::ssize(rle.counts);
+      runs.insert(runs.end(), {rle.height, rle.width});
+      runs.insert(runs.end(), rle.counts.begin(), rle.counts.end());
+    }
+    numbers.insert(numbers.end(), {detection.image_id, detection.category_id, counts});
+    measures.push_back(detection.score);
+    measures.insert(measures.end(), detection.bbox.begin(), detection.bbox.end());
+  }
+  const auto all_numbers = processes.gather_rows(at::tensor(numbers, at::kLong).view({-1, kNumbers}));
+  const auto all_measures = processes.gather_rows(at::tensor(measures, at::kDouble).view({-1, kMeasures}));
+  const auto all_runs = processes.gather_rows(at::tensor(runs, at::kLong));
+  const auto* number = all_numbers.const_data_ptr<std::int64_t>();
+  const auto* measure = all_measures.const_data_ptr<double>();
+  const auto* run = all_runs.const_data_ptr<std::int64_t>();
+
+  Detections all{.source = mine.source, .list = {}, .segmentations = {}};
+  for (std::int64_t i = 0; i < all_numbers.size(0); ++i, number += kNumbers, measure += kMeasures) {
+    Detection detection{.image_id = number[0], .category_id = number[1], .score = measure[0]};
+    std::copy(measure + 1, measure + kMeasures, detection.bbox.begin());
+    if (number[2] >= 0) {
+      formats::Rle rle{.height = run[0], .width = run[1]};
+      for (std::int64_t k = 0; k < number[2]; ++k) rle.counts.push_back(static_cast<std::uint32_t>(run[2 + k]));
+      run += 2 + number[2];
+      detection.segmentation = all.segmentations.add(rle);
+    }
+    all.list.push_back(detection);
+  }
+  std::unordered_map<std::int64_t, std::size_t> place;
+  for (std::size_t i = 0; i < order.size(); ++i) place.emplace(order[i], i);
+  std::ranges::stable_sort(all.list, {}, [&](const Detection& detection) { return place.at(detection.image_id); });
+  return all;
 }
 
 }  // namespace clipself::evaluation

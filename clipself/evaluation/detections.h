@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "clipself/datasets/annotations.h"
+#include "clipself/distributed/processes.h"
 
 namespace clipself::evaluation {
 
@@ -39,5 +40,8 @@ const char* name(RegionKind kind);
 Detections read_detections(const std::filesystem::path& path, const datasets::AnnotationIndex& truth, RegionKind kind);
 /// Writes a results file, atomically: numbers to nine digits, masks as texts of run lengths.
 void write_detections(const std::filesystem::path& path, const Detections& detections);
+
+/// Those of all processes, in the order that one process would have found them in: `order` are the images' ids.
+Detections gather(const Detections& mine, const std::vector<std::int64_t>& order, distributed::Processes& processes);
 
 }  // namespace clipself::evaluation

@@ -6,9 +6,11 @@
 #include <set>
 
 #include "clipself/base/error.h"
+#include "clipself/base/signals.h"
 #include "clipself/datasets/transforms.h"
 #include "clipself/evaluation/features.h"
 #include "clipself/evaluation/prefetch.h"
+#include "clipself/evaluation/share.h"
 
 namespace clipself::evaluation {
 namespace {
@@ -33,9 +35,9 @@ class CropEncoder {
   }
 
   /// Unit features of every crop so far, in order.
-  at::Tensor finish() {
+  const std::vector<at::Tensor>& finish() {
     flush();
-    return at::cat(done_);
+    return done_;
   }
 
  private:
@@ -69,6 +71,10 @@ at::Tensor checked_embeddings(const at::Tensor& embeddings, int width, std::size
                  .found = fmt::format("{} embeddings", embeddings.size(0)),
                  .expected = fmt::format("at least one for each of the data set's {} categories", categories)});
   return unit_features(embeddings, "matching class embeddings to the data set");
+}
+
+at::Tensor rows_of(const std::vector<at::Tensor>& parts, const at::Tensor& none) {
+  return parts.empty() ? none : at::cat(parts);
 }
 
 FeatureScores score(const at::Tensor& features, const at::Tensor& embeddings, const at::Tensor& labels) {
@@ -128,10 +134,15 @@ ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::Pano
   const at::Tensor classes = checked_embeddings(embeddings, model.visual().embed_dim(), categories.size());
   const at::Device device = model.logit_scale().device();
 
-  std::vector<at::Tensor> boxes, masks, labels, is_thing, sizes, empty;
+  const auto processes = options.processes ? options.processes : distributed::Processes::alone();
+  const Share mine = share_of(data.size(), *processes);
+
+  std::vector<at::Tensor> boxes, masks, labels, is_thing, sizes, empty, images;
   CropEncoder crops(model, options);
-  Prefetch<datasets::PanopticSample> samples(data.size(), options.workers, [&](std::int64_t i) { return data.get(i); });
-  for (std::int64_t i = 0; i < data.size(); ++i) {
+  Prefetch<datasets::PanopticSample> samples(mine.count, options.workers,
+                                             [&](std::int64_t i) { return data.get(mine[i]); });
+  bool interrupted = false;
+  for (std::int64_t i = 0; i < mine.count && !interrupted; ++i) {
     const datasets::PanopticSample sample = samples.next();
     if (sample.labels.numel() > 0) {
       const at::Tensor image = datasets::model_input(model, sample.image.unsqueeze(0));
@@ -146,25 +157,36 @@ ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::Pano
       }
       crops.add(sample.crops);
       labels.push_back(sample.labels);
-      is_thing.push_back(sample.is_thing);
+      is_thing.push_back(sample.is_thing.to(at::kBool));
       sizes.push_back(sample.sizes);
       empty.push_back(sample.masks.flatten(1).any(1).logical_not());
+      images.push_back(at::full_like(sample.labels, mine[i]));
     }
-    if (options.progress) options.progress(i + 1, data.size());
+    if (options.progress) options.progress(i + 1, mine.count);
+    interrupted = options.interrupted && options.interrupted();
   }
-  if (labels.empty())
+  if (processes->any(interrupted)) throw Interrupted{};
+
+  // What a process that met no segment adds to the others'.
+  const at::Tensor no_features = at::empty({0, classes.size(1)}, at::kFloat);
+  const at::Tensor items = processes->gather_rows(rows_of(images, at::empty({0}, at::kLong)));
+  const auto of_all = [&](const std::vector<at::Tensor>& parts, const at::Tensor& none) {
+    const at::Tensor rows = rows_of(parts, none);
+    return processes->size() == 1 ? rows : in_order(processes->gather_rows(rows), items).to(rows.device());
+  };
+  if (items.numel() == 0)
     throw Error({.doing = "evaluating regions",
                  .found = fmt::format("no segment of a usable size in {} images", data.size()),
                  .expected = "at least one"});
 
   ZeroShotResult result;
-  result.labels = at::cat(labels);
-  result.is_thing = at::cat(is_thing).to(at::kBool);
-  result.sizes = at::cat(sizes);
-  result.empty_masks = at::cat(empty);
-  result.features[kBoxes] = score(at::cat(boxes), classes, result.labels);
-  result.features[kCrops] = score(crops.finish(), classes, result.labels);
-  result.features[kMasks] = score(at::cat(masks), classes, result.labels);
+  result.labels = of_all(labels, at::empty({0}, at::kLong));
+  result.is_thing = of_all(is_thing, at::empty({0}, at::kBool));
+  result.sizes = of_all(sizes, at::empty({0}, at::kFloat));
+  result.empty_masks = of_all(empty, at::empty({0}, at::kBool));
+  result.features[kBoxes] = score(of_all(boxes, no_features), classes, result.labels);
+  result.features[kCrops] = score(of_all(crops.finish(), no_features), classes, result.labels);
+  result.features[kMasks] = score(of_all(masks, no_features), classes, result.labels);
   // The zero feature of an empty mask has no ranking: whatever topk made of it is no hit.
   result.features[kMasks].correct.masked_fill_(result.empty_masks.unsqueeze(1), false);
   add_metrics(result, options.half_precision_means);

@@ -9,6 +9,7 @@
 
 #include "clipself/base/torch.h"
 #include "clipself/datasets/panoptic.h"
+#include "clipself/distributed/processes.h"
 #include "clipself/models/clip_model.h"
 
 namespace clipself::evaluation {
@@ -21,6 +22,8 @@ struct ZeroShotOptions {
   models::BoxFeature box_feature = models::BoxFeature::kRoiAlign;
   int crop_batch = 64;
   std::function<void(std::int64_t done, std::int64_t total)> progress{};  ///< called after each image
+  std::function<bool()> interrupted{};  ///< asked after each image; true in any process: Interrupted is thrown in all
+  std::shared_ptr<distributed::Processes> processes{};  ///< among which the images are divided; null: this one alone
 };
 
 /// One kind of feature ("rois", "crops", "maskpool") for all N segments that count, in file order.
@@ -50,8 +53,8 @@ struct ZeroShotResult {
   std::vector<ClassAccuracy> classes;     ///< classes that occur, by label
 };
 
-/// `embeddings` float (classes, D), normalised here. Throws Error when its width is not the model's, or its rows are
-/// fewer than the data set's categories.
+/// `embeddings` float (classes, D), normalised here. Several processes have the same result, that of one. Throws Error
+/// when its width is not the model's, or its rows are fewer than the data set's categories.
 ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::PanopticDataset& data,
                                   const at::Tensor& embeddings, const ZeroShotOptions& options = {});
 

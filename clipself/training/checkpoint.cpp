@@ -55,7 +55,7 @@ void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
                                             {"state_dict", to_value(checkpoint.state_dict)},
                                             {"optimizer", checkpoint.optimizer},
                                             {"clipself", Value::dict({{"step", at.step},
-                                                                      {"batch", at.batch},
+                                                                      {"epoch_step", at.epoch_step},
                                                                       {"parameters", to_value(checkpoint.parameters)},
                                                                       {"data", checkpoint.data_fingerprint},
                                                                       {"start", checkpoint.start_fingerprint},
@@ -67,9 +67,10 @@ Checkpoint read_checkpoint(const fs::path& path) {
   const auto& ours = need(root, "clipself", path);
   formats::verify_torch_archive(path);
   Checkpoint checkpoint;
+  checkpoint.file = path;
   checkpoint.position = {.step = need(ours, "step", path).as_int(),
                          .epoch = need(root, "epoch", path).as_int(),
-                         .batch = need(ours, "batch", path).as_int()};
+                         .epoch_step = need(ours, "epoch_step", path).as_int()};
   checkpoint.name = need(root, "name", path).as_string();
   checkpoint.state_dict = to_tensors(need(root, "state_dict", path));
   checkpoint.parameters = to_tensors(need(ours, "parameters", path));

@@ -12,7 +12,7 @@ namespace clipself::training {
 
 /// In the file: {"epoch", "name", "state_dict", "optimizer"} as the Python original writes and reads them, and
 /// "clipself":
-/// {"step", "batch", "parameters", "data", "start", "settings"}.
+/// {"step", "epoch_step", "parameters", "data", "start", "settings"}.
 struct Checkpoint {
   Position position;
   std::string name;                ///< of the experiment
@@ -22,6 +22,7 @@ struct Checkpoint {
   std::string data_fingerprint;    ///< of the data set: its size and its images' names in order
   std::string start_fingerprint;   ///< of the weights training began with
   std::string settings;            ///< the run's settings as JSON, for people and for checks on resuming
+  std::filesystem::path file{};    ///< that it was read from
 };
 
 /// Atomically; a crash at any moment leaves the file of before.

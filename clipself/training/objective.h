@@ -11,14 +11,22 @@
 
 namespace clipself::training {
 
-/// Scalar loss terms by name; the trainer minimises the sum of those that have a gradient and reports the others beside
-/// them (an accuracy).
-using LossTerms = std::vector<std::pair<std::string, at::Tensor>>;
+/// A scalar by name, and of how many things (regions, images) it is the mean: processes that see parts of a batch make
+/// of theirs the mean over all, which is that of the whole batch.
+struct LossTerm {
+  std::string name;
+  at::Tensor value;
+  double count = 1;
+};
+
+/// The trainer minimises the sum of those that have a gradient and reports the others beside them (an accuracy).
+using LossTerms = std::vector<LossTerm>;
 
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// One batch, with gradients recorded. `rng` belongs to this step alone (choices such as the multiscale size).
+  /// One batch, with gradients recorded. `rng` belongs to this step alone (choices such as the multiscale size), and is
+  /// the same for all batches of a step and in all processes: what must differ between images is drawn by their ids.
   virtual LossTerms losses(const datasets::Batch& batch, Rng& rng) = 0;
   /// Trained parameters by name, in a fixed order.
   virtual std::vector<std::pair<std::string, at::Tensor>> parameters() = 0;

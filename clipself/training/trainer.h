@@ -11,6 +11,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/datasets/loader.h"
+#include "clipself/distributed/gradients.h"
 #include "clipself/training/objective.h"
 #include "clipself/training/optimizer.h"
 #include "clipself/training/schedule.h"
@@ -36,6 +37,7 @@ struct TrainerOptions {
   std::uint64_t seed = 0;
   /// Steps in a row that may be left out for being NotFinite before the run ends; 0 ends it at the first.
   int most_left_out = 0;
+  std::shared_ptr<distributed::Processes> processes{};  ///< null: this one alone
 };
 
 /// What one step did.
@@ -45,8 +47,8 @@ struct StepReport {
   std::vector<std::pair<std::string, double>> losses;  ///< all terms, averaged over the accumulated batches
   double loss = 0;                                     ///< the sum of those minimised
   double lr = 0;
-  double grad_norm = 0;  ///< before clipping
-  std::int64_t images = 0;
+  double grad_norm = 0;     ///< before clipping
+  std::int64_t images = 0;  ///< of all processes
   double seconds = 0;       ///< of the whole step
   double data_seconds = 0;  ///< of it spent waiting for batches
   bool left_out = false;    ///< NotFinite: nothing was updated, and the losses are none
@@ -55,22 +57,29 @@ struct StepReport {
 /// One optimizer step over `batches`: gradients of the mean of the batches' losses, clipping, update,
 /// Objective::after_step. Throws NotFinite when a loss or the gradients' norm is; nothing has been updated then.
 StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
-                      std::optional<double> grad_clip_norm, Rng& rng);
+                      std::optional<double> grad_clip_norm, const Rng& rng);
+/// The same in several processes, each with its part of every batch: losses and gradients are those of the whole
+/// batches, and so is what is thrown. `average` is over the objective's parameters.
+StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
+                      std::optional<double> grad_clip_norm, const Rng& rng, distributed::Processes& processes,
+                      distributed::GradientAverage* average);
 
 /// Where a run stands.
 struct Position {
-  std::int64_t step = 0;   ///< steps done
-  std::int64_t epoch = 0;  ///< epochs done
-  std::int64_t batch = 0;  ///< batches done of the epoch begun
+  std::int64_t step = 0;        ///< steps done
+  std::int64_t epoch = 0;       ///< epochs done
+  std::int64_t epoch_step = 0;  ///< steps done of the epoch begun
 };
 
+/// With several processes the loader gives each its part, and weights are compared now and then: Error when they
+/// differ.
 class Trainer {
  public:
   struct Hooks {
     std::function<void(const StepReport&)> on_step{};
     std::function<void(const Position&, const NotFinite&)> on_not_finite{};  ///< the step is left out, or the last
     std::function<void(std::int64_t epochs_done)> on_epoch{};
-    std::function<bool()> should_stop{};  ///< asked after each step
+    std::function<bool()> should_stop{};  ///< asked after each step; one process that says so stops all
   };
 
   /// `schedule.total_steps` is set here. Throws Error when an epoch has no full step.
@@ -87,12 +96,16 @@ class Trainer {
 
  private:
   StepReport try_step(const std::vector<datasets::Batch>& batches, const Hooks& hooks);
+  std::vector<datasets::Batch> next_batches();
+  bool stops(const Hooks& hooks) const;
+  void compare_weights() const;
 
   Objective& objective_;
   datasets::Loader& loader_;
   AdamW& optimizer_;
   Schedule schedule_;
   TrainerOptions options_;
+  std::unique_ptr<distributed::GradientAverage> average_;  ///< null when alone
   std::int64_t steps_per_epoch_ = 0;
   int left_out_ = 0;  ///< steps in a row
   Position position_;

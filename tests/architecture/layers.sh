@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$1"
 
-layers=(base formats ops models datasets training distillation evaluation visualization detection scenes)
+layers=(base distributed formats ops models datasets training distillation evaluation visualization detection scenes)
 offences=0
 offence() {
   echo "$*" >&2

@@ -26,7 +26,7 @@ at::Tensor random_images(std::int64_t count) {
 
 at::Tensor total(const TrainingPass& pass) {
   auto sum = at::zeros({});
-  for (const auto& [name, term] : pass.terms())
+  for (const auto& [name, term, count] : pass.terms())
     if (name != "acc") sum = sum + term;
   return sum;
 }
@@ -76,10 +76,10 @@ Drawn own_boxes(std::size_t /*image*/, const Assignment& /*assignment*/) {
 TEST(DetectorTraining, OfPicturesWithoutObjectsHasFiniteLossesAndTrainsTheHeads) {
   auto detector = tiny_detector(with_masks());
   detector->train(true);
-  Rng rng(1);
+  std::array two{Rng(1), Rng(2)};
   const auto pass =
-      detector->train_pass(random_images(2), {kWholePicture, kWholePicture}, {no_objects(), no_objects()}, rng);
-  for (const auto& [name, term] : pass.terms()) EXPECT_TRUE(term.isfinite().item<bool>()) << name;
+      detector->train_pass(random_images(2), {kWholePicture, kWholePicture}, {no_objects(), no_objects()}, two);
+  for (const auto& [name, term, count] : pass.terms()) EXPECT_TRUE(term.isfinite().item<bool>()) << name;
   EXPECT_GT(pass.box_losses.classes.item<double>(), 0);
   EXPECT_EQ(pass.box_losses.boxes.item<double>(), 0);
   EXPECT_EQ(pass.proposal_losses.deltas.sum().item<double>(), 0);
@@ -133,7 +133,7 @@ TEST(DetectorTraining, DrawsByTheSeedAlone) {
   auto detector = tiny_detector(tiny_settings());
   const auto loss = [&](std::uint64_t seed) {
     Rng rng(seed);
-    return total(detector->train_pass(random_images(1), {kWholePicture}, {three_objects()}, rng)).item<double>();
+    return total(detector->train_pass(random_images(1), {kWholePicture}, {three_objects()}, {&rng, 1})).item<double>();
   };
   EXPECT_EQ(loss(1), loss(1));
   EXPECT_NE(loss(1), loss(2));
@@ -142,7 +142,7 @@ TEST(DetectorTraining, DrawsByTheSeedAlone) {
 TEST(DetectorTraining, CountsTheObjectsOwnBoxesAmongTheRois) {
   auto detector = tiny_detector(tiny_settings());
   Rng rng(1);
-  const auto pass = detector->train_pass(random_images(1), {kWholePicture}, {three_objects()}, rng);
+  const auto pass = detector->train_pass(random_images(1), {kWholePicture}, {three_objects()}, {&rng, 1});
   const auto& rois = pass.rois.at(0);
   EXPECT_EQ(rois.object.numel(), 3 + pass.proposals.at(0).boxes.size(0));
   EXPECT_TRUE(at::equal(rois.object.slice(0, 0, 3), at::tensor({1, 2, 3}, at::kLong)));
@@ -152,8 +152,8 @@ TEST(DetectorTraining, CountsTheObjectsOwnBoxesAmongTheRois) {
 TEST(DetectorTraining, RefusesAsManyPicturesAsThereAreNot) {
   auto detector = tiny_detector(tiny_settings());
   Rng rng(1);
-  EXPECT_THROW(detector->train_pass(random_images(2), {kWholePicture}, {no_objects(), no_objects()}, rng), Error);
-  EXPECT_THROW(detector->train_pass(random_images(1), {kWholePicture}, {}, rng), Error);
+  EXPECT_THROW(detector->train_pass(random_images(2), {kWholePicture}, {no_objects(), no_objects()}, {&rng, 1}), Error);
+  EXPECT_THROW(detector->train_pass(random_images(1), {kWholePicture}, {}, {&rng, 1}), Error);
 }
 
 // Losses are float32 throughout: the difference is central and asks for a change of 2e-4 of the loss, or what a step of
@@ -169,7 +169,7 @@ TEST(DetectorTraining, GradientsEqualFiniteDifferences) {
   const auto loss = [&](const std::string& name) {
     const auto terms =
         detector->train_pass(images, {kWholePicture}, {three_objects()}, fixed_anchors, own_boxes).terms();
-    return std::find_if(terms.begin(), terms.end(), [&](const auto& term) { return term.first == name; })->second;
+    return std::find_if(terms.begin(), terms.end(), [&](const auto& term) { return term.name == name; })->value;
   };
   const auto parameters = detector->trainable();
   std::set<std::string> compared;
@@ -263,8 +263,8 @@ TEST(DetectorDetect, TakesNoProposals) {
   detector->train(true);
   Rng rng(1);
   for (const auto& objects : {no_objects(), three_objects()}) {
-    const auto pass = detector->train_pass(random_images(1), {kWholePicture}, {objects}, rng);
-    for (const auto& [name, term] : pass.terms()) EXPECT_TRUE(term.isfinite().item<bool>()) << name;
+    const auto pass = detector->train_pass(random_images(1), {kWholePicture}, {objects}, {&rng, 1});
+    for (const auto& [name, term, count] : pass.terms()) EXPECT_TRUE(term.isfinite().item<bool>()) << name;
     EXPECT_EQ(pass.labels.numel(), objects.labels.numel());
     total(pass).backward();
   }
@@ -283,7 +283,7 @@ TEST(DetectorState, GivesTheSameDetectorAgain) {
   // Statistics of batch norms are a part of it.
   detector->train(true);
   Rng rng(1);
-  detector->train_pass(random_images(1), {kWholePicture}, {three_objects()}, rng);
+  detector->train_pass(random_images(1), {kWholePicture}, {three_objects()}, {&rng, 1});
   detector->train(false);
   ASSERT_FALSE(same_state(detector->state(), other->state()));
   const auto report = load_detector(*other, copy_of(detector->state()), "file", false);

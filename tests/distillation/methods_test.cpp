@@ -52,9 +52,9 @@ TEST(Methods, EveryTeacherWorksWithEveryLossAndRetention) {
         const auto terms = objective->losses(batch, rng);
         const std::string label = std::string(teacher.name) + " x " + std::string(loss.name);
         ASSERT_EQ(terms.size(), retain > 0 ? 2U : 1U) << label;
-        EXPECT_EQ(terms[0].first, loss.term) << label;
-        at::Tensor total = terms[0].second;
-        if (retain > 0) total = total + terms[1].second;
+        EXPECT_EQ(terms[0].name, loss.term) << label;
+        at::Tensor total = terms[0].value;
+        if (retain > 0) total = total + terms[1].value;
         EXPECT_TRUE(std::isfinite(total.item<double>())) << label;
         total.backward();
         const auto grad = student->named_parameters()["visual.blocks.1.mlp.w3.weight"].grad();
@@ -72,12 +72,12 @@ TEST(RegionClip, IsTheFederatedLossOfLabelledBoxesTimesItsWeight) {
   Rng rng(9), again(9);
   const auto terms = objective->losses(batch, rng);
   ASSERT_EQ(terms.size(), 1U);
-  EXPECT_EQ(terms[0].first, "loss_contrast");
+  EXPECT_EQ(terms[0].name, "loss_contrast");
   const RegionTargets targets{random_nouns(), at::tensor({4, 1, 4}, at::kLong)};
   const auto classes = federated_classes(targets.index, 7, 4, again);
   const auto features = student->encode_boxes(datasets::model_input(*student, batch.images), batch.boxes);
   const auto expected = federated_bce(features, targets, classes, student->logit_scale().exp());
-  EXPECT_NEAR(terms[0].second.item<double>(), 0.5 * expected.item<double>(), 1e-4);
+  EXPECT_NEAR(terms[0].value.item<double>(), 0.5 * expected.item<double>(), 1e-4);
 }
 
 TEST(NounTeacher, RefusesRegionsWithoutLabelsAndLabelsWithoutNouns) {

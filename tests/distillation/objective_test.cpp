@@ -57,7 +57,7 @@ class ClipSelfTest : public testing::Test {
 TEST_F(ClipSelfTest, LossIsOneMinusTheMeanCosineOfRegionsAndCrops) {
   const auto terms = objective({.crops_at_once = 2})->losses(batch_, rng_);
   ASSERT_EQ(terms.size(), 1U);
-  EXPECT_EQ(terms[0].first, "loss_cosine");
+  EXPECT_EQ(terms[0].name, "loss_cosine");
   const models::PixelStatistics normalization;
   const at::NoGradGuard no_grad;
   const auto regions = student_->encode_boxes(datasets::normalize(batch_.images, normalization), batch_.boxes);
@@ -67,11 +67,11 @@ TEST_F(ClipSelfTest, LossIsOneMinusTheMeanCosineOfRegionsAndCrops) {
     const auto a = regions[i].to(at::kDouble), b = crops[i].to(at::kDouble);
     mean += (a.dot(b) / (a.norm() * b.norm())).item<double>() / 3;
   }
-  EXPECT_NEAR(terms[0].second.item<double>(), 1 - mean, 1e-5);
+  EXPECT_NEAR(terms[0].value.item<double>(), 1 - mean, 1e-5);
 }
 
 TEST_F(ClipSelfTest, TrainsTheLastBlocksAndNothingElse) {
-  objective()->losses(batch_, rng_).front().second.backward();
+  objective()->losses(batch_, rng_).front().value.backward();
   for (const auto& item : student_->named_parameters()) {
     const bool unlocked = item.key().starts_with("visual.blocks.1.") || item.key().starts_with("visual.blocks.2.");
     EXPECT_EQ(item.value().requires_grad(), unlocked || item.key() == "logit_scale") << item.key();
@@ -91,7 +91,7 @@ TEST_F(ClipSelfTest, PullsTheRegionsTowardsTheirCrops) {
   double first = 0, last = 0;
   for (int step = 0; step < 30; ++step) {
     optimizer.zero_grad();
-    const auto loss = trained->losses(batch_, rng_).front().second;
+    const auto loss = trained->losses(batch_, rng_).front().value;
     loss.backward();
     optimizer.step(3e-3);
     last = loss.item<double>();
@@ -120,7 +120,7 @@ TEST_F(ClipSelfTest, MultiscaleChoosesByTheStepsOwnRandomness) {
   const auto multiscale = objective({.multiscale = true});
   const auto loss = [&](std::uint64_t seed) {
     Rng rng(seed);
-    return multiscale->losses(batch_, rng).front().second.item<double>();
+    return multiscale->losses(batch_, rng).front().value.item<double>();
   };
   EXPECT_EQ(loss(3), loss(3));
   std::set<double> different;
@@ -133,14 +133,14 @@ TEST_F(ClipSelfTest, RetentionAddsATermAndLeavesTheOtherAsItWas) {
   const auto alone = objective()->losses(batch_, rng_);
   const auto both = objective({.retain_weight = 0.25})->losses(batch_, rng_);
   ASSERT_EQ(both.size(), 2U);
-  EXPECT_EQ(both[0].second.item<double>(), alone[0].second.item<double>());
-  EXPECT_EQ(both[1].first, "loss_retain");
+  EXPECT_EQ(both[0].value.item<double>(), alone[0].value.item<double>());
+  EXPECT_EQ(both[1].name, "loss_retain");
   // Images at the model's native 32 pixels: the definition, by other functions.
   const at::NoGradGuard no_grad;
   const auto weights = bilinear_weights(48, 32);
   const auto images = weights.matmul(datasets::normalize(batch_.images, {})).matmul(weights.t());
   const auto cosine = at::cosine_similarity(student_->encode_image(images), teacher_->encode_image(images), -1);
-  EXPECT_NEAR(both[1].second.item<double>(), 0.25 * (1 - cosine.mean().item<double>()), 1e-5);
+  EXPECT_NEAR(both[1].value.item<double>(), 0.25 * (1 - cosine.mean().item<double>()), 1e-5);
 }
 
 TEST(RetainLoss, IsZeroWithZeroGradientForEqualModels) {

@@ -66,7 +66,7 @@ TEST(Bfloat16, GradientsOfAStepOfThePublishedTower) {
     student->visual().set_compute_type(type);
     const auto objective = make_objective(find_method("clipself"), student, {.frozen = teacher});
     Rng rng(0);
-    for (const auto& [name, term] : objective->losses(batch, rng)) term.backward();
+    for (const auto& [name, term, count] : objective->losses(batch, rng)) term.backward();
     std::vector<std::pair<std::string, at::Tensor>> list;
     for (const auto& [name, parameter] : student->trainable())
       if (parameter.grad().defined()) list.emplace_back(name, parameter.grad());

@@ -1,0 +1,144 @@
+#include "clipself/distributed/launcher.h"
+
+#include <fmt/format.h>
+#include <spawn.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <thread>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include "clipself/base/error.h"
+#include "clipself/base/signals.h"
+#include "clipself/base/torch.h"
+#include "clipself/distributed/watch.h"
+
+extern char** environ;
+
+namespace clipself::distributed {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kLauncher = "CLIPSELF_LAUNCHER";  // this process's number
+constexpr auto kGrace = 20s;                            // for the others, once one has failed
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> result;
+  for (auto& text : texts) result.push_back(text.data());
+  result.push_back(nullptr);
+  return result;
+}
+
+pid_t start(int rank, int processes, int port, std::vector<std::string> arguments) {
+  const std::map<std::string, std::string> own{{"RANK", std::to_string(rank)},
+                                               {"LOCAL_RANK", std::to_string(rank)},
+                                               {"WORLD_SIZE", std::to_string(processes)},
+                                               {"LOCAL_WORLD_SIZE", std::to_string(processes)},
+                                               {"MASTER_ADDR", "127.0.0.1"},
+                                               {"MASTER_PORT", std::to_string(port)},
+                                               {"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                               {kLauncher, std::to_string(::getpid())}};
+  std::vector<std::string> variables;
+  for (char** variable = environ; *variable != nullptr; ++variable)
+    if (!own.contains(std::string(*variable, std::strcspn(*variable, "=")))) variables.emplace_back(*variable);
+  for (const auto& [name, value] : own) variables.push_back(name + "=" + value);
+  auto argv = pointers(arguments), envp = pointers(variables);
+
+  // A group of its own: Ctrl-C at a terminal reaches this process alone, which passes it on once.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  pid_t process = 0;
+  const int error = posix_spawn(&process, "/proc/self/exe", nullptr, &attributes, argv.data(), envp.data());
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    throw Error({.doing = "starting process", .where = std::to_string(rank), .found = std::strerror(error)});
+  }
+  return process;
+}
+
+struct Ended {
+  int code = 0;    ///< 128 + n when killed by signal n
+  int signal = 0;  ///< 0 when it ended by itself
+};
+
+Ended ended(int status) {
+  if (WIFSIGNALED(status)) return {128 + WTERMSIG(status), WTERMSIG(status)};
+  return {WEXITSTATUS(status), 0};
+}
+
+}  // namespace
+
+int launch(int processes, const std::vector<std::string>& arguments) {
+  c10d::TCPStoreOptions options;
+  options.port = 0;  // any that is free
+  options.isServer = true;
+  options.waitWorkers = false;
+  const auto host = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
+  c10d::PrefixStore store("clipself", host);
+
+  const StopRequest stop;
+  std::vector<pid_t> running;
+  try {
+    for (int rank = 0; rank < processes; ++rank) running.push_back(start(rank, processes, host->getPort(), arguments));
+  } catch (const Error&) {
+    for (const pid_t process : running) ::kill(process, SIGKILL);
+    throw;
+  }
+  const auto all = [&](int signal) {
+    for (const pid_t process : running)
+      if (process != 0) ::kill(process, signal);
+  };
+
+  std::optional<int> code;
+  std::optional<Clock::time_point> failed_at;
+  bool passed_on = false, killed = false;
+  while (std::ranges::count(running, 0) < processes) {
+    if (stop.signal() != 0 && !passed_on) {
+      all(stop.signal());
+      passed_on = true;
+    }
+    if (failed_at && !killed && Clock::now() - *failed_at > kGrace) {
+      all(SIGKILL);
+      killed = true;
+    }
+    for (int rank = 0; rank < processes; ++rank) {
+      auto& process = running[static_cast<std::size_t>(rank)];
+      int status = 0;
+      if (process == 0 || ::waitpid(process, &status, WNOHANG) != process) continue;
+      const auto end = ended(status);
+      if (end.signal != 0 && !killed) {
+        const auto message = fmt::format("rank {} (process {}) was killed by signal {} ({})", rank, process, end.signal,
+                                         ::strsignal(end.signal));
+        if (announce_failure(store, message)) fmt::print(stderr, "clipself: error: {}\n", message);
+      }
+      process = 0;
+      if (end.code == 0) continue;
+      if (!code) code = end.code;
+      if (!failed_at) failed_at = Clock::now();
+    }
+    std::this_thread::sleep_for(20ms);
+  }
+  return code.value_or(0);
+}
+
+bool was_launched() {
+  const char* launcher = std::getenv(kLauncher);
+  if (launcher == nullptr) return false;
+  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  if (std::to_string(::getppid()) != launcher) ::_exit(1);  // it went before this could be said
+  return true;
+}
+
+}  // namespace clipself::distributed

@@ -1,0 +1,97 @@
+#include "clipself/distributed/place.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+#include "clipself/base/error.h"
+
+namespace clipself::distributed {
+namespace {
+
+/// Names of one launcher's variables; null where it has no such.
+struct Names {
+  const char *launcher, *rank, *world_size, *local_rank, *local_size;
+};
+
+// The first whose rank is set counts. torchrun's come first: it may itself have been started by one of the others.
+constexpr Names kLaunchers[] = {
+    {"RANK, WORLD_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
+    {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
+     "OMPI_COMM_WORLD_LOCAL_SIZE"},
+    {"MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+    // Those of a step, which srun sets: the batch script itself has SLURM_PROCID too.
+    {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", nullptr},
+};
+
+int number(const Variables& variable, const char* name, int least, int most, std::optional<int> otherwise = {}) {
+  const char* text = name == nullptr ? nullptr : variable(name);
+  if (text == nullptr) {
+    if (otherwise) return *otherwise;
+    throw Error({.doing = "joining the processes of a job", .where = name, .found = "no such variable"});
+  }
+  int value = 0;
+  const char* end = text + std::strlen(text);
+  const auto [stopped, error] = std::from_chars(text, end, value);
+  if (error != std::errc() || stopped != end || value < least || value > most) {
+    throw Error({.doing = "joining the processes of a job",
+                 .where = name,
+                 .found = "'" + std::string(text) + "'",
+                 .expected = "a number from " + std::to_string(least) + " to " + std::to_string(most)});
+  }
+  return value;
+}
+
+std::string text_of(const Variables& variable, const char* name) {
+  const char* text = variable(name);
+  return text == nullptr ? "" : text;
+}
+
+}  // namespace
+
+std::string first_host(const std::string& nodes) {
+  const auto open = nodes.find('['), comma = nodes.find(',');
+  if (open == std::string::npos || comma < open) return nodes.substr(0, comma);
+  const auto end = nodes.find_first_of("-,]", open);
+  return nodes.substr(0, open) + nodes.substr(open + 1, end - open - 1);
+}
+
+std::optional<Place> find_place(const Variables& variable) {
+  for (const auto& names : kLaunchers) {
+    if (variable(names.rank) == nullptr || variable(names.world_size) == nullptr) continue;
+    constexpr int kMost = 1 << 20;
+    Place place;
+    place.launcher = names.launcher;
+    place.world_size = number(variable, names.world_size, 1, kMost);
+    place.rank = number(variable, names.rank, 0, place.world_size - 1);
+    // Without a word on it, all are on one machine where that is the address.
+    place.address = text_of(variable, "MASTER_ADDR");
+    const bool slurm = std::string_view(names.launcher) == "Slurm";
+    if (place.address.empty() && slurm) place.address = first_host(text_of(variable, "SLURM_STEP_NODELIST"));
+    const bool one_machine = place.address.empty() || place.address == "127.0.0.1" || place.address == "localhost";
+    place.local_rank = number(variable, names.local_rank, 0, kMost, one_machine ? place.rank : 0);
+    place.local_size = number(variable, slurm ? "SLURM_NTASKS_PER_NODE" : names.local_size, 1, kMost,
+                              one_machine ? place.world_size : 1);
+    if (place.address.empty() && place.local_size < place.world_size) {
+      throw Error({.doing = "joining the processes of a job",
+                   .where = "MASTER_ADDR",
+                   .found = "no such variable, and processes on several machines",
+                   .expected = "the host of rank 0, for every process"});
+    }
+    if (place.address.empty()) place.address = "127.0.0.1";
+    place.port = static_cast<std::uint16_t>(
+        number(variable, "MASTER_PORT", 1, std::numeric_limits<std::uint16_t>::max(), 29500));
+    place.launcher_hosts = text_of(variable, "TORCHELASTIC_USE_AGENT_STORE") == "True";
+    place.attempt = text_of(variable, "TORCHELASTIC_RESTART_COUNT");
+    if (place.world_size == 1) return std::nullopt;
+    return place;
+  }
+  return std::nullopt;
+}
+
+std::optional<Place> find_place() {
+  return find_place([](const char* name) -> const char* { return std::getenv(name); });
+}
+
+}  // namespace clipself::distributed

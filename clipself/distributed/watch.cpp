@@ -1,0 +1,169 @@
+#include "clipself/distributed/watch.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <torch/csrc/distributed/c10d/Store.hpp>
+
+#include "clipself/base/log.h"
+
+namespace clipself::distributed {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kBetweenSigns = 500ms;
+constexpr auto kSilence = 3s;        // without a sign for so long a process counts as gone
+constexpr auto kAnswer = 6s;         // of the store to all that a failure asks
+constexpr auto kEndsByItself = 15s;  // after a failure elsewhere
+constexpr const char* kFailed = "failed";
+
+std::vector<std::uint8_t> bytes(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+std::string text(const std::vector<std::uint8_t>& bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+std::string sign_key(int rank) {
+  return "sign/" + std::to_string(rank);
+}
+
+}  // namespace
+
+Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, std::vector<std::string> names, bool rank_0_hosts)
+    : store_(std::move(store)), rank_(rank), names_(std::move(names)), rank_0_hosts_(rank_0_hosts) {
+  show_sign();
+  thread_ = std::thread([this] { run(); });
+}
+
+Watch::~Watch() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void Watch::at_work(const char* activity) {
+  activity_.store(activity, std::memory_order_relaxed);
+}
+
+void Watch::show_sign() {
+  store_->set(sign_key(rank_),
+              bytes(fmt::format("{} {} {}", ++signs_, exchanges_.load(std::memory_order_relaxed), activity_.load())));
+}
+
+std::optional<Watch::Sign> Watch::sign_of(int rank) {
+  if (!store_->check({sign_key(rank)})) return std::nullopt;
+  Sign sign{.text = text(store_->get(sign_key(rank))), .exchanges = 0, .activity = {}};
+  const auto first = sign.text.find(' '), second = sign.text.find(' ', first + 1);
+  if (first == std::string::npos || second == std::string::npos) return std::nullopt;
+  sign.exchanges = std::strtoull(sign.text.c_str() + first + 1, nullptr, 10);
+  sign.activity = sign.text.substr(second + 1);
+  return sign;
+}
+
+std::string Watch::culprits() {
+  const auto all = static_cast<int>(names_.size());
+  std::vector<std::optional<Sign>> before;
+  for (int rank = 0; rank < all; ++rank) before.push_back(sign_of(rank));
+  const auto until = Clock::now() + kSilence;
+  while (Clock::now() < until) {
+    std::this_thread::sleep_for(kBetweenSigns);
+    show_sign();
+    if (store_->check({kFailed})) return {};
+  }
+  std::string silent, behind;
+  for (int rank = 0; rank < all; ++rank) {
+    if (rank == rank_) continue;
+    const auto& then = before[static_cast<std::size_t>(rank)];
+    const auto now = sign_of(rank);
+    const auto& name = names_[static_cast<std::size_t>(rank)];
+    if (!now || !then || now->text == then->text)
+      silent += (silent.empty() ? "" : " and ") + name + (now ? ", last seen at " + now->activity + "," : "");
+    else if (now->exchanges < exchanges_.load(std::memory_order_relaxed))
+      behind += (behind.empty() ? "" : " and ") + name + ", which is still at " + now->activity + ",";
+  }
+  if (!silent.empty()) return silent + " shows no sign of life: killed, stopped or cut off";
+  if (!behind.empty()) return behind + " did not come in time (--dist-timeout)";
+  return {};
+}
+
+bool announce_failure(c10d::Store& store, const std::string& message) {
+  return text(store.compareSet(kFailed, {}, bytes(message))) == message;
+}
+
+std::string Watch::host_gone() const {
+  return rank_0_hosts_ ? names_.front() + " no longer answers: killed, stopped or cut off" : "the launcher is gone";
+}
+
+bool Watch::speaks(std::string& message, bool lost) {
+  std::unique_lock lock(mutex_);
+  ending_ = true;
+  question_ = message;
+  question_lost_ = lost;
+  changed_.notify_all();
+  if (changed_.wait_for(lock, kAnswer, [&] { return answer_.has_value(); })) {
+    message = answer_message_;
+    return *answer_;
+  }
+  // The store does not answer. Of those left, the one after its host speaks.
+  if (lost) message = host_gone();
+  return !lost || rank_ <= 1;
+}
+
+void Watch::end(const std::string& message) {
+  if (!message.empty()) std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
+  std::fflush(stderr);
+  ::_exit(1);
+}
+
+void Watch::run() {
+  std::optional<Clock::time_point> failed_at;
+  std::string gone;
+  const auto answer = [&](bool mine, const std::string& message) {
+    {
+      const std::lock_guard lock(mutex_);
+      answer_ = mine;
+      answer_message_ = message;
+    }
+    changed_.notify_all();
+  };
+  while (true) {
+    std::optional<std::string> question;
+    bool lost = false;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, kBetweenSigns, [&] { return stopping_ || (question_ && !answer_); });
+      if (stopping_) return;
+      if (!answer_) question = question_;
+      lost = question_lost_;
+      if (failed_at && !ending_ && Clock::now() - *failed_at > kEndsByItself) end(gone);
+    }
+    try {
+      if (!gone.empty()) {
+        if (question) answer(!lost || rank_ <= 1, lost ? gone : *question);
+        continue;
+      }
+      show_sign();
+      const bool failed = store_->check({kFailed});
+      if (failed && !failed_at) failed_at = Clock::now();
+      if (!question) continue;
+      if (lost && !failed) {
+        const auto found = culprits();
+        if (!found.empty()) question = found;
+      }
+      answer(announce_failure(*store_, *question), *question);
+    } catch (const std::exception&) {  // the store's host is gone
+      if (!failed_at) failed_at = Clock::now();
+      gone = rank_ <= 1 || !rank_0_hosts_ ? host_gone() : "";
+      if (question) answer(!lost || rank_ <= 1, lost ? host_gone() : *question);
+    }
+  }
+}
+
+}  // namespace clipself::distributed
