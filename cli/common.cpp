@@ -399,7 +399,7 @@ std::vector<std::pair<std::string, std::string>> settings_of(const CLI::App& com
     const auto name = option->get_single_name();
     if (name == "help" || name == "config") continue;
     std::string value;
-    for (const auto& part : option->results()) value += (value.empty() ? "" : " ") + part;
+    for (const auto& part : option->reduced_results()) value += (value.empty() ? "" : " ") + part;
     if (option->count() == 0) value = option->get_expected_max() == 0 ? "false" : option->get_default_str();
     settings.emplace_back(name, value);
   }

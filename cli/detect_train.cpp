@@ -272,6 +272,7 @@ void add_detect_train(CLI::App& detect) {
   sub->add_option("--config", "TOML file of these settings; flags override it");
   flags->add_to(*sub);
   sub->callback([flags, sub] {
+    flags->run.check(flags->processes.processes);
     run_together(flags->processes, [&](const auto& processes) { DetectTrainRun(*flags, *sub, processes).run(); });
   });
 }

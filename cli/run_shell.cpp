@@ -67,7 +67,7 @@ void RunFlags::add_to(CLI::App& app, const std::string& evaluate_flag, const std
   app.add_option("--resume", resume, "Go on from this checkpoint, or 'latest' for the experiment's newest");
 }
 
-void RunFlags::check() const {
+void RunFlags::check(int processes) const {
   require_finite({{"--lr", lr},
                   {"--wd", wd},
                   {"--beta1", beta1},
@@ -79,21 +79,12 @@ void RunFlags::check() const {
     throw Error(
         {.doing = "--resume latest", .found = "no --name", .expected = "the name of the experiment to go on with"});
   }
-}
-
-void RunFlags::share_out(int processes) {
-  if (total_batch == 0) {
-    if (const double all = static_cast<double>(batch_size) * accum_freq * processes; all > 1 << 30)
-      throw Error({.doing = "--batch-size",
-                   .where = std::to_string(batch_size),
-                   .found = fmt::format("{:g} images a step", all)});
-    total_batch = batch_size * accum_freq * processes;
-    if (processes > 1)
-      spdlog::info("{} a step: {} processes x {} x --batch-size {}; --lr is for as many", counted(total_batch, "image"),
-                   processes, counted(accum_freq, "batch", "batches"), batch_size);
-    return;
-  }
-  if (accum_freq != 1)
+  if (const double all = static_cast<double>(batch_size) * accum_freq * processes; all > 1 << 30)
+    throw Error({.doing = "--batch-size",
+                 .where = std::to_string(batch_size),
+                 .found = fmt::format("{:g} images a step", all),
+                 .expected = "fewer"});
+  if (total_batch > 0 && accum_freq != 1)
     throw Error({.doing = "--accum-freq",
                  .where = std::to_string(accum_freq),
                  .found = "--total-batch beside it",
@@ -104,6 +95,16 @@ void RunFlags::share_out(int processes) {
                  .where = std::to_string(total_batch),
                  .found = fmt::format("{} processes", processes),
                  .expected = "a multiple of them"});
+}
+
+void RunFlags::share_out(int processes) {
+  if (total_batch == 0) {
+    total_batch = batch_size * accum_freq * processes;
+    if (processes > 1)
+      spdlog::info("{} a step: {} processes x {} x --batch-size {}; --lr is for as many", counted(total_batch, "image"),
+                   processes, counted(accum_freq, "batch", "batches"), batch_size);
+    return;
+  }
   const int own = total_batch / processes;
   batch_size = std::min(batch_size, own);
   while (own % batch_size != 0) --batch_size;
@@ -126,7 +127,7 @@ training::AdamWOptions RunFlags::optimizer_options() const {
 
 RunShell::RunShell(RunFlags& flags, std::string command, std::shared_ptr<distributed::Processes> processes)
     : flags_(flags), command_(std::move(command)), processes_(std::move(processes)) {
-  flags_.check();
+  flags_.check(processes_->size());
   flags_.share_out(processes_->size());
   if (flags_.resume.empty() || flags_.resume == "latest") return;
   require_file(flags_.resume, "--resume");
@@ -191,11 +192,15 @@ void RunShell::open_folder() {
 }
 
 void RunShell::compare_processes() {
-  Settings shared;  // but for what may be each machine's own
+  // What may be each machine's own is not compared.
   static const std::set<std::string> kOwn = {"device", "threads", "workers", "data-root", "logs"};
-  for (const auto& setting : settings_)
-    if (!kOwn.contains(setting.first)) shared.push_back(setting);
-  processes_->check_equal("settings", settings_json(shared));
+  std::string all;
+  for (const auto& [name, value] : settings_)
+    if (!kOwn.contains(name)) all += name + "\n" + value + "\n";
+  if (const auto everybodys = processes_->gather(all);
+      std::ranges::adjacent_find(everybodys, std::ranges::not_equal_to()) != everybodys.end())
+    for (const auto& [name, value] : settings_)
+      if (!kOwn.contains(name)) processes_->check_equal("--" + name, value);
   processes_->check_equal("images of --train-data", job_.data_fingerprint);
   processes_->check_equal("weights at the start", job_.start_fingerprint);
   processes_->check_equal("checkpoint of --resume",
@@ -262,6 +267,7 @@ void RunShell::resume() {
 
 void RunShell::run() {
   spdlog::info("experiment in {}", folder_.string());
+  show_warnings();
   const auto& at = job_.trainer->position();
   try {
     if (resumed_) spdlog::info("resumed at step {} (epoch {}, step {} of it)", at.step, at.epoch, at.epoch_step);

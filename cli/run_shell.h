@@ -46,9 +46,10 @@ struct RunFlags {
 
   /// `evaluate_flag`: the name of the flag for evaluate_every, with what it says in the help.
   void add_to(CLI::App& app, const std::string& evaluate_flag, const std::string& evaluate_help);
-  /// Throws Error for what its own flags' checks let through.
-  void check() const;
-  /// Divides --total-batch among the processes, or says what their batches come to. Throws Error when it cannot be.
+  /// Throws Error for what its own flags' checks let through, and for a --total-batch that so many processes cannot
+  /// divide among them.
+  void check(int processes) const;
+  /// Divides --total-batch among the processes, or says what their batches come to.
   void share_out(int processes);
   /// Of all processes; after share_out().
   int images_a_step() const { return total_batch; }

@@ -42,7 +42,11 @@ void name_process(int rank) {
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<LevelWord>('*').set_pattern("[%H:%M:%S] rank " + std::to_string(rank) + ": %^%*%v%$");
   spdlog::default_logger()->set_formatter(std::move(formatter));
-  spdlog::default_logger()->set_level(spdlog::level::warn);
+  spdlog::default_logger()->set_level(spdlog::level::err);
+}
+
+void show_warnings() {
+  if (!spdlog::should_log(spdlog::level::warn)) spdlog::default_logger()->set_level(spdlog::level::warn);
 }
 
 void add_log_file(const std::filesystem::path& file) try {

@@ -121,7 +121,7 @@ int launch(int processes, const std::vector<std::string>& arguments) {
       if (end.signal != 0 && !killed) {
         const auto message = fmt::format("rank {} (process {}) was killed by signal {} ({})", rank, process, end.signal,
                                          ::strsignal(end.signal));
-        if (announce_failure(store, message)) fmt::print(stderr, "clipself: error: {}\n", message);
+        if (announce_failure(store, "launcher", message)) fmt::print(stderr, "clipself: error: {}\n", message);
       }
       process = 0;
       if (end.code == 0) continue;

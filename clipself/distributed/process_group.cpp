@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
@@ -59,6 +60,11 @@ std::string own_address_towards(const std::string& host, std::uint16_t port) {
   }
   ::freeaddrinfo(found);
   return address;
+}
+
+// c10d logs what it also throws, with its stack.
+void quieten_library() {
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
 }
 
 c10::intrusive_ptr<c10d::Store> connect(const Place& place, bool host, std::chrono::seconds timeout) {
@@ -264,6 +270,8 @@ class Group : public Processes {
 
 std::shared_ptr<Processes> Processes::join(const Place& place, std::chrono::seconds timeout) {
   if (place.world_size == 1) return alone();
+  quieten_library();
+  std::signal(SIGPIPE, SIG_IGN);  // a connection that another has closed is an error of this exchange, not the end
   return std::make_shared<Group>(place, timeout);
 }
 

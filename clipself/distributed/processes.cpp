@@ -40,9 +40,11 @@ void Processes::check_equal(const std::string& what, const std::string& fingerpr
     if (one.second.size() < fewest->second.size() ||
         (one.second.size() == fewest->second.size() && one.second.front() > fewest->second.front()))
       fewest = &one;
+  const auto* other = &*ranks.begin() == fewest ? &*std::next(ranks.begin()) : &*ranks.begin();
   throw AgreedError({.doing = "comparing the processes",
                      .where = what,
-                     .found = fmt::format("other ones on rank {} than on the others", fmt::join(fewest->second, ", ")),
+                     .found = fmt::format("'{}' on rank {}, but '{}' on rank {}", fewest->first,
+                                          fmt::join(fewest->second, ", "), other->first, other->second.front()),
                      .expected = "the same on all " + std::to_string(all.size())});
 }
 

@@ -66,7 +66,8 @@ class Processes {
   /// Runs `work`, which exchanges nothing; an Error that it throws in one process is AgreedError in all, naming the
   /// rank.
   void agree(const std::function<void()>& work);
-  /// Throws AgreedError when `fingerprint` of `what` is not the same everywhere, naming the ranks of the fewest.
+  /// Throws AgreedError when `fingerprint` of `what`, a short text, is not the same everywhere, naming the ranks of
+  /// the fewest.
   void check_equal(const std::string& what, const std::string& fingerprint);
 
   /// What this process is at: told by others when it does not come. The text must be a literal.

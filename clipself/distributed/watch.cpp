@@ -17,9 +17,10 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kBetweenSigns = 500ms;
 constexpr auto kSilence = 3s;        // without a sign for so long a process counts as gone
-constexpr auto kAnswer = 6s;         // of the store to all that a failure asks
+constexpr auto kAnswer = 8s;         // of the store to all that a failure asks
 constexpr auto kEndsByItself = 15s;  // after a failure elsewhere
 constexpr const char* kFailed = "failed";
+constexpr const char* kHeard = "heard";  // how many know that there is a word on the failure
 
 std::vector<std::uint8_t> bytes(const std::string& text) {
   return {text.begin(), text.end()};
@@ -83,9 +84,10 @@ std::string Watch::culprits() {
     const auto& then = before[static_cast<std::size_t>(rank)];
     const auto now = sign_of(rank);
     const auto& name = names_[static_cast<std::size_t>(rank)];
-    if (!now || !then || now->text == then->text)
+    if (!now || !then || now->text == then->text) {
+      ++silent_;
       silent += (silent.empty() ? "" : " and ") + name + (now ? ", last seen at " + now->activity + "," : "");
-    else if (now->exchanges < exchanges_.load(std::memory_order_relaxed))
+    } else if (now->exchanges < exchanges_.load(std::memory_order_relaxed))
       behind += (behind.empty() ? "" : " and ") + name + ", which is still at " + now->activity + ",";
   }
   if (!silent.empty()) return silent + " shows no sign of life: killed, stopped or cut off";
@@ -93,12 +95,18 @@ std::string Watch::culprits() {
   return {};
 }
 
-bool announce_failure(c10d::Store& store, const std::string& message) {
-  return text(store.compareSet(kFailed, {}, bytes(message))) == message;
+bool announce_failure(c10d::Store& store, const std::string& who, const std::string& message) {
+  // Two may say the same.
+  const std::string word = who + ": " + message;
+  return text(store.compareSet(kFailed, {}, bytes(word))) == word;
 }
 
 std::string Watch::host_gone() const {
   return rank_0_hosts_ ? names_.front() + " no longer answers: killed, stopped or cut off" : "the launcher is gone";
+}
+
+std::string Watch::was_stopped_message() const {
+  return names_[static_cast<std::size_t>(rank_)] + " was stopped for a while: the others have gone";
 }
 
 bool Watch::speaks(std::string& message, bool lost) {
@@ -116,6 +124,13 @@ bool Watch::speaks(std::string& message, bool lost) {
   return !lost || rank_ <= 1;
 }
 
+void Watch::wait_until_heard() {
+  if (!rank_0_hosts_ || rank_ != 0) return;
+  const auto until = Clock::now() + kSilence;
+  while (Clock::now() < until && store_->add(kHeard, 0) < std::ssize(names_) - silent_)
+    std::this_thread::sleep_for(kBetweenSigns / 10);
+}
+
 void Watch::end(const std::string& message) {
   if (!message.empty()) std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
   std::fflush(stderr);
@@ -125,6 +140,8 @@ void Watch::end(const std::string& message) {
 void Watch::run() {
   std::optional<Clock::time_point> failed_at;
   std::string gone;
+  auto last_round = Clock::now();
+  bool was_stopped = false;
   const auto answer = [&](bool mine, const std::string& message) {
     {
       const std::lock_guard lock(mutex_);
@@ -144,6 +161,8 @@ void Watch::run() {
       lost = question_lost_;
       if (failed_at && !ending_ && Clock::now() - *failed_at > kEndsByItself) end(gone);
     }
+    if (Clock::now() - last_round > kSilence) was_stopped = true;
+    last_round = Clock::now();
     try {
       if (!gone.empty()) {
         if (question) answer(!lost || rank_ <= 1, lost ? gone : *question);
@@ -152,16 +171,26 @@ void Watch::run() {
       show_sign();
       const bool failed = store_->check({kFailed});
       if (failed && !failed_at) failed_at = Clock::now();
+      if (failed && !heard_) {
+        heard_ = true;
+        store_->add(kHeard, 1);
+      }
       if (!question) continue;
       if (lost && !failed) {
-        const auto found = culprits();
+        const auto found = was_stopped ? was_stopped_message() : culprits();
         if (!found.empty()) question = found;
       }
-      answer(announce_failure(*store_, *question), *question);
+      const bool mine = announce_failure(*store_, fmt::format("rank {}", rank_), *question);
+      if (!heard_) store_->add(kHeard, 1);
+      heard_ = true;
+      wait_until_heard();
+      last_round = Clock::now();
+      answer(mine, *question);
     } catch (const std::exception&) {  // the store's host is gone
       if (!failed_at) failed_at = Clock::now();
       gone = rank_ <= 1 || !rank_0_hosts_ ? host_gone() : "";
-      if (question) answer(!lost || rank_ <= 1, lost ? host_gone() : *question);
+      if (was_stopped) gone = was_stopped_message();
+      if (question) answer(!lost || rank_ <= 1, lost ? gone : *question);
     }
   }
 }

@@ -21,8 +21,9 @@ class Store;
 
 namespace clipself::distributed {
 
-/// Leaves `message` in the job's store as the word on its failure; false when there is one already.
-bool announce_failure(c10d::Store& store, const std::string& message);
+/// Leaves `message` in the job's store as the word on its failure; false when somebody else has left one. `who`: by rank,
+/// or the launcher.
+bool announce_failure(c10d::Store& store, const std::string& who, const std::string& message);
 
 class Watch {
  public:
@@ -51,6 +52,9 @@ class Watch {
   /// Who is silent, or behind in exchanges; empty when nobody is.
   std::string culprits();
   std::string host_gone() const;
+  std::string was_stopped_message() const;
+  /// The store goes with its host: it stays until all that live have heard of the failure.
+  void wait_until_heard();
   [[noreturn]] void end(const std::string& message);
 
   c10::intrusive_ptr<c10d::Store> store_;
@@ -60,6 +64,8 @@ class Watch {
   std::atomic<const char*> activity_{"starting"};
   std::atomic<std::uint64_t> exchanges_{0};
   std::uint64_t signs_ = 0;
+  int silent_ = 0;      // processes found gone
+  bool heard_ = false;  // of a failure, and counted
 
   // What the thread that failed asks of the watching one.
   std::mutex mutex_;
