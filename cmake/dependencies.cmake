@@ -1,7 +1,9 @@
 # Everything clipself is built on: LibTorch, and Debian packages (listed in scripts/setup.sh).
 include(cmake/torch.cmake)
 find_package(Threads REQUIRED)
-find_package(OpenMP REQUIRED COMPONENTS CXX)  # without it at::parallel_for, a template, is compiled to a plain loop
+if(NOT CLIPSELF_FUZZ)  # clang's own is often not installed, and fuzzing is better off with one thread
+  find_package(OpenMP REQUIRED COMPONENTS CXX)  # without it at::parallel_for, a template, is compiled to a plain loop
+endif()
 find_package(ZLIB REQUIRED)
 find_package(JPEG REQUIRED)
 find_package(PNG REQUIRED)
@@ -38,11 +40,17 @@ if(CLIPSELF_SANITIZE)
   target_compile_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE} -fno-omit-frame-pointer -g -Wno-error)
   target_link_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE})
 endif()
+if(CLIPSELF_FUZZ)
+  target_compile_options(clipself_options INTERFACE -fno-sanitize-recover=all)
+  # An index outside a vector is a finding, too. ccache wants a precompiled header without the time it was made.
+  target_compile_definitions(clipself_options INTERFACE _GLIBCXX_ASSERTIONS)
+  target_compile_options(clipself_options INTERFACE "SHELL:-Xclang -fno-pch-timestamp")
+endif()
 
 # Torch's own headers are not ours to warn about.
 add_library(clipself_torch INTERFACE)
 target_include_directories(clipself_torch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
-target_link_libraries(clipself_torch INTERFACE clipself_options OpenMP::OpenMP_CXX ${TORCH_LIBRARIES})
+target_link_libraries(clipself_torch INTERFACE clipself_options $<TARGET_NAME_IF_EXISTS:OpenMP::OpenMP_CXX> ${TORCH_LIBRARIES})
 
 # Processes: LibTorch holds Gloo and, built for CUDA, NCCL, but neither's headers. Only types are needed of them: all that
 # is called lies in LibTorch.

@@ -45,6 +45,8 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   }
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size == 0) {
+    static std::byte nothing{};  // that the span has an address: functions of C must not be given none
+    bytes_ = {&nothing, 0};
     ::close(descriptor);
     return;
   }

@@ -170,7 +170,7 @@ int JsonWalker::side(value value) const {
   return static_cast<int>(real);
 }
 
-std::array<double, 4> JsonWalker::box(value value) const {
+std::array<double, 4> JsonWalker::box(value value, bool may_be_empty) const {
   std::array<double, 4> box{kNaN, kNaN, kNaN, kNaN};
   json::array array;
   if (is_other_type(value.get_array().get(array))) {
@@ -186,6 +186,7 @@ std::array<double, 4> JsonWalker::box(value value) const {
     }
     ++count;
   }
+  if (count == 0 && may_be_empty) return box;
   if (count != box.size()) fail("an array of " + std::to_string(count), "an array of four numbers");
   return box;
 }

@@ -65,11 +65,11 @@ class JsonWalker {
   object as_object(value value) const;
   std::int64_t integer(value value) const;  ///< 12.0 is one
   double number(value value, double when_null) const;
-  bool flag(value value) const;                           ///< true, false, null, or an integer
-  std::string text(value value) const;                    ///< "" for null
-  int side(value value) const;                            ///< a size in pixels, 0 for null
-  std::array<double, 4> box(value value) const;           ///< NaN for null
-  std::vector<std::int64_t> integers(value value) const;  ///< none for null
+  bool flag(value value) const;                                             ///< true, false, null, or an integer
+  std::string text(value value) const;                                      ///< "" for null
+  int side(value value) const;                                              ///< a size in pixels, 0 for null
+  std::array<double, 4> box(value value, bool may_be_empty = false) const;  ///< NaN for null, and for [] if it may be
+  std::vector<std::int64_t> integers(value value) const;                    ///< none for null
   /// Polygons or run lengths, put into `store`. kNoSegmentation for null and an empty list.
   SegmentationHandle segmentation(value value, SegmentationStore& store) const;
 

@@ -1,6 +1,7 @@
 #include "clipself/datasets/voc.h"
 
 #include <fmt/format.h>
+#include <simdjson.h>
 
 #include <algorithm>
 #include <charconv>
@@ -37,6 +38,7 @@ std::vector<std::string> names_of_split(const fs::path& path) {
     std::istringstream words(line);
     std::string name;
     if (!(words >> name)) continue;
+    if (!simdjson::validate_utf8(name.data(), name.size())) bad_voc(path, "a name in another encoding", "UTF-8");
     if (!seen.insert(name).second) bad_voc(path, "'" + name + "' a second time", "each image once");
     names.push_back(name);
   }

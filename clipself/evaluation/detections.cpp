@@ -59,9 +59,7 @@ class DetectionWalker : private datasets::JsonWalker {
         if (!std::isfinite(detection.score)) fail(std::to_string(detection.score), "a number");
         has_score = true;
       } else if (is(key, "bbox")) {
-        value corners = field.value();
-        if (is_empty_array(corners)) continue;
-        detection.bbox = box(corners);
+        detection.bbox = box(field.value(), /*may_be_empty=*/true);  // some writers leave boxes out so
         if (detection.bbox[2] < 0 || detection.bbox[3] < 0)
           fail(fmt::format("{:g} x {:g} pixels", detection.bbox[2], detection.bbox[3]),
                "left, top, width and height; are these two corners?");
@@ -79,14 +77,6 @@ class DetectionWalker : private datasets::JsonWalker {
     if (kind_ == RegionKind::kBoxes && !detection.has_bbox() && detections_.segmentations.bytes() == masks)
       fail_missing("bbox", "a box, or a mask to take it from");
     detections_.list.push_back(detection);
-  }
-
-  // Some writers leave boxes out so.
-  static bool is_empty_array(value value) {
-    json::array array;
-    if (datasets::is_other_type(value.get_array().get(array))) return false;
-    const bool empty = array.is_empty();
-    return empty;
   }
 
   [[noreturn]] void unknown(std::int64_t id, const std::string& what, std::size_t known) const {

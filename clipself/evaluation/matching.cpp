@@ -162,8 +162,8 @@ class Matching {
     std::vector<std::size_t> order(count);
     std::iota(order.begin(), order.end(), std::size_t{0});
     const auto first_ignored = static_cast<std::size_t>(
-        std::ranges::stable_partition(order, [&](std::size_t i) { return !is_ignored(truths_[group.truths[i]], area); })
-            .begin() -
+        std::stable_partition(order.begin(), order.end(),
+                              [&](std::size_t i) { return !is_ignored(truths_[group.truths[i]], area); }) -
         order.begin());
     std::vector<Bits> taken(count, 0);
     for (std::size_t i = 0; i < group.found.size(); ++i) {

@@ -47,8 +47,15 @@ class PngReader {
   bool read_header() {
     if (png_ == nullptr || info_ == nullptr) return false;
     if (setjmp(png_jmpbuf(png_)) != 0) return false;
+    if (!chunks_fit()) png_error(png_, "a chunk longer than the file");
     png_set_read_fn(png_, &input_, read_bytes);
     png_set_user_limits(png_, kMaxSide, kMaxSide);
+#ifdef PNG_HANDLE_AS_UNKNOWN_SUPPORTED
+    // Texts and profiles, which nobody here asks for, would be unpacked and kept: megabytes of each.
+    static constexpr char kSkipped[] = "iCCP\0iTXt\0sPLT\0tEXt\0zTXt";
+    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, reinterpret_cast<png_const_bytep>(kSkipped),
+                                sizeof(kSkipped) / 5);
+#endif
     png_read_info(png_, info_);
     return true;
   }
@@ -128,6 +135,20 @@ class PngReader {
   }
 
  private:
+  /// Whether the chunks in front of the pixels end inside the file. libpng makes room for some before it reads them,
+  /// and of one that is too long it only warns.
+  bool chunks_fit() const {
+    constexpr std::size_t kSignature = 8, kFrame = 12;  // length and name before, checksum behind
+    for (std::size_t at = kSignature; input_.left.size() - at >= kFrame;) {
+      const auto* chunk = reinterpret_cast<const png_byte*>(input_.left.data()) + at;
+      if (std::memcmp(chunk + 4, "IDAT", 4) == 0) return true;
+      const std::size_t length = png_get_uint_32(chunk);
+      if (length > input_.left.size() - at - kFrame) return false;
+      at += kFrame + length;
+    }
+    return true;
+  }
+
   Failure failure_;
   Input input_;
   png_structp png_ = nullptr;

@@ -234,7 +234,7 @@ Id make_dict(Heap& heap, const Arguments& arguments) {
         result.items.insert(result.items.end(), items.begin(), items.end());
       }
     }
-    heap.charge(result.items.size() * sizeof(Id));
+    heap.charge_items(result.items.size());
   }
   return heap.add(std::move(result));
 }
@@ -242,7 +242,7 @@ Id make_dict(Heap& heap, const Arguments& arguments) {
 Id make_sequence(Heap& heap, const Arguments& arguments, bool tuple) {
   Sequence result{{}, tuple};
   if (arguments.size() == 1) result.items = heap.sequence(arguments[0], "a container's content");
-  heap.charge(result.items.size() * sizeof(Id));
+  heap.charge_items(result.items.size());
   return heap.add(std::move(result));
 }
 
@@ -396,7 +396,7 @@ void build(Heap& heap, Id object, Id state) {
   } else if (std::holds_alternative<ScriptObject>(heap[object])) {
     const auto* attributes = std::get_if<Mapping>(&heap[state]);
     if (attributes == nullptr) heap.fail(heap.describe(state) + " as an object's attributes", "a dict");
-    heap.charge(attributes->items.size() * sizeof(Id));
+    heap.charge_items(attributes->items.size());
     Mapping copy = *attributes;
     heap[object] = std::move(copy);
   } else {

@@ -56,6 +56,10 @@ void Heap::charge(std::size_t bytes) {
   charged_ += bytes;
 }
 
+void Heap::charge_items(std::size_t items) {
+  charge(items * (sizeof(Id) + sizeof(Value)));
+}
+
 std::string_view Heap::keep(std::string text) {
   return texts_.emplace_back(std::move(text));
 }
@@ -155,20 +159,18 @@ List Heap::convert_items(const std::vector<Id>& items, int depth) {
 Dict Heap::convert_pairs(const std::vector<Id>& items, int depth) {
   Dict dict;
   dict.reserve(items.size() / 2);
-  std::unordered_set<std::string_view> names;
+  std::unordered_set<std::string_view> names;  // of dict's keys, which stay where they are
   std::unordered_set<std::int64_t> numbers;
   for (std::size_t i = 0; i < items.size(); i += 2) {
-    const Node& key = nodes_[items[i]];
-    // Python would keep the last of two equal keys, but never writes such a pickle.
-    if (const auto* text = std::get_if<Text>(&key)) {
-      if (!names.insert(text->text).second) fail("two entries named " + describe(items[i]), "one");
-    } else if (const auto* number = std::get_if<std::int64_t>(&key)) {
-      if (!numbers.insert(*number).second) fail("two entries named " + describe(items[i]), "one");
-    } else if (std::holds_alternative<Mapping>(key)) {
-      fail(describe(items[i]) + " as a dict's key");
-    }
+    if (std::holds_alternative<Mapping>(nodes_[items[i]])) fail(describe(items[i]) + " as a dict's key");
     Value name = convert(items[i], depth + 1);
-    dict.emplace_back(std::move(name), convert(items[i + 1], depth + 1));
+    Value item = convert(items[i + 1], depth + 1);
+    const Value& key = dict.emplace_back(std::move(name), std::move(item)).first;
+    // Python would keep the last of two equal keys, but never writes such a pickle. Types become strings, too.
+    const bool is_new = key.is(Value::Kind::kString) ? names.insert(key.as_string()).second
+                        : key.is(Value::Kind::kInt)  ? numbers.insert(key.as_int()).second
+                                                     : true;
+    if (!is_new) fail("two entries named " + describe(items[i]), "one");
   }
   return dict;
 }

@@ -71,6 +71,8 @@ class Heap {
   Node& operator[](Id id) { return nodes_[id]; }
   /// Counts bytes copied out of the program, which it may refer to again and again. Throws Error when too many.
   void charge(std::size_t bytes);
+  /// The same for a container copied, each item of which becomes a Value in the end.
+  void charge_items(std::size_t items);
   /// A text that no part of the program holds; `charge` has been called for it.
   std::string_view keep(std::string text);
   /// The finished object. Throws Error when it holds itself, nests too deep, or is no value (a class, for example).

@@ -2,13 +2,13 @@
 
 #include <fmt/format.h>
 
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/formats/bytes.h"
+#include "clipself/formats/json.h"
 #include "clipself/formats/safetensors.h"
 #include "clipself/formats/torch_archive.h"
 
@@ -50,9 +50,10 @@ TensorDict named_tensors(const std::filesystem::path& path, const Value& value) 
   TensorDict tensors;
   if (!value.is(Value::Kind::kDict)) fail(path, value.describe());
   for (const auto& [name, item] : value.as_dict()) {
-    if (name.is(Value::Kind::kString) && item.is(Value::Kind::kTensor)) {
-      tensors.insert(name.as_string(), item.as_tensor());
-    }
+    if (!name.is(Value::Kind::kString) || !item.is(Value::Kind::kTensor)) continue;
+    // A TorchScript module "a.b" and the "b" of its module "a".
+    if (tensors.find(name.as_string()) != nullptr) fail(path, "two tensors named '" + name.as_string() + "'");
+    tensors.insert(name.as_string(), item.as_tensor());
   }
   return tensors;
 }
@@ -62,7 +63,7 @@ std::string trained_model(const Value& root) {
   const Value* ours = root.find("clipself");
   const Value* settings = ours == nullptr ? nullptr : ours->find("settings");
   if (settings == nullptr || !settings->is(Value::Kind::kString)) return {};
-  const auto document = nlohmann::json::parse(settings->as_string(), nullptr, /*allow_exceptions=*/false);
+  const auto document = parse_json(settings->as_string());
   const bool named = document.is_object() && document.contains("model") && document["model"].is_string();
   return named ? document["model"].get<std::string>() : std::string();
 }

@@ -97,21 +97,24 @@ std::string read_small(ZipReader& zip, const ZipEntry& entry) {
 // path.
 Dict script_state(const Value& root, const std::string& where) {
   // Modules may share one another; walked as a tree, a few could stand for billions.
-  constexpr std::size_t kMost = 1'000'000;
+  constexpr std::size_t kMostAttributes = 1'000'000, kMostText = std::size_t{1} << 26;
   Dict state;
-  std::size_t visited = 0;
+  std::size_t attributes = 0, text = 0;
   std::vector<std::pair<std::string, const Value*>> open{{"", &root}};
   while (!open.empty()) {
     const auto [prefix, object] = open.back();
     open.pop_back();
-    if (++visited > kMost) {
-      throw Error(
-          {.doing = "reading checkpoint", .where = where, .found = "a TorchScript program of too many modules"});
-    }
     std::vector<std::pair<std::string, const Value*>> children;
     for (const auto& [name, item] : object->as_dict()) {
       if (!name.is(Value::Kind::kString)) continue;
       const std::string path = prefix + name.as_string();
+      text += path.size();
+      if (++attributes > kMostAttributes || text > kMostText) {
+        throw Error({.doing = "reading checkpoint",
+                     .where = where,
+                     .found = "a TorchScript program of too many modules",
+                     .expected = fmt::format("at most {} attributes", kMostAttributes)});
+      }
       if (item.is(Value::Kind::kTensor)) state.emplace_back(path, item);
       if (item.is(Value::Kind::kDict)) children.emplace_back(path + ".", &item);
     }

@@ -102,14 +102,22 @@ void ZipReader::read_directory() {
   if (count > size / kCentralSize) fail(fmt::format("{} records in a table of {} bytes", count, size));
 
   entries_.reserve(count);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> parts;  // of the file, from a record's header to its end
+  parts.reserve(count);
   std::uint64_t at = offset;
   for (std::uint64_t i = 0; i < count; ++i) {
-    ZipEntry entry = read_entry(at, offset + size);
+    std::uint64_t header = 0;
+    ZipEntry entry = read_entry(at, offset + size, header);
+    parts.emplace_back(header, entry.offset + entry.stored_size);
     if (entry.name.back() != '/') entries_.push_back(std::move(entry));
   }
+  // Records that share bytes could make few of them stand for many, of which reading each takes its time.
+  std::sort(parts.begin(), parts.end());
+  for (std::size_t i = 1; i < parts.size(); ++i)
+    if (parts[i].first < parts[i - 1].second) fail("two records at the same place", "each in its own");
 }
 
-ZipEntry ZipReader::read_entry(std::uint64_t& at, std::uint64_t end) const {
+ZipEntry ZipReader::read_entry(std::uint64_t& at, std::uint64_t end, std::uint64_t& header) const {
   if (end - at < kCentralSize || load<std::uint32_t>(bytes_, at) != kCentralHeader) {
     fail("a broken table of contents", {}, "was the file damaged on its way?");
   }
@@ -133,7 +141,7 @@ ZipEntry ZipReader::read_entry(std::uint64_t& at, std::uint64_t end) const {
   entry.crc = load<std::uint32_t>(bytes_, at + 16);
   entry.stored_size = load<std::uint32_t>(bytes_, at + 20);
   entry.size = load<std::uint32_t>(bytes_, at + 24);
-  std::uint64_t header = load<std::uint32_t>(bytes_, at + 42);
+  header = load<std::uint32_t>(bytes_, at + 42);
 
   // ZIP64: the fields that overflowed, in this order, in an extra field of tag 1.
   std::uint64_t* const wide[] = {&entry.size, &entry.stored_size, &header};

@@ -24,7 +24,8 @@ struct ZipEntry {
 };
 
 /// The table of contents of a mapped zip file. Everything is checked against the file on construction: offsets, sizes,
-/// names (no "..", nothing absolute, none twice), so that a record handed out lies inside the file.
+/// names (no "..", nothing absolute, none twice), so that a record handed out lies inside the file, at a place of its
+/// own.
 class ZipReader {
  public:
   /// Throws Error when the file is no sound zip archive.
@@ -53,7 +54,8 @@ class ZipReader {
   [[noreturn]] void fail(const std::string& found, const std::string& expected = {},
                          const std::string& hint = {}) const;
   void read_directory();
-  ZipEntry read_entry(std::uint64_t& at, std::uint64_t end) const;
+  /// The entry of the table at `at`, which moves on; `header` is where the record's own header lies.
+  ZipEntry read_entry(std::uint64_t& at, std::uint64_t end, std::uint64_t& header) const;
   void locate_data(ZipEntry& entry, std::uint64_t header, std::uint64_t end) const;
 
   MappedFile file_;

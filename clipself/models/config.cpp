@@ -5,6 +5,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
+#include "clipself/formats/json.h"
 #include "clipself/models/backbone.h"
 #include "clipself/models/config_section.h"
 #include "clipself/models/huggingface_config.h"
@@ -110,7 +111,7 @@ ClipConfig model_config(const std::string& name) {
 }
 
 ClipConfig parse_config(const std::string& text, const std::string& name) {
-  auto document = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  auto document = formats::parse_json(text);
   if (document.is_discarded()) {
     throw Error({.doing = "reading model configuration",
                  .where = name,

@@ -1,9 +1,8 @@
 #include "clipself/models/config_beside.h"
 
-#include <nlohmann/json.hpp>
-
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
+#include "clipself/formats/json.h"
 
 namespace clipself::models {
 namespace {
@@ -41,7 +40,7 @@ std::optional<fs::path> take_preprocessing(ClipConfig& config, const fs::path& w
   std::error_code ignored;
   if (!fs::is_regular_file(file, ignored)) return std::nullopt;
   const auto text = read_text(file);
-  const auto document = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto document = formats::parse_json(text);
   if (!document.is_object() || !document.contains("preprocess_cfg")) return std::nullopt;
   const auto found = of_the_same_shape(config, [&] { return parse_config(text, file.string()); });
   if (!found) return std::nullopt;

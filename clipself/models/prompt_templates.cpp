@@ -163,6 +163,7 @@ a tattoo of the {}.
 )";
 
 constexpr std::size_t kMostTemplates = 4096;
+constexpr std::size_t kLongestTemplate = 4096;  // each "{}" of it is as long as a name
 constexpr std::size_t kLargestTemplateFile = std::size_t{1} << 20;
 
 std::vector<std::string> template_lines(std::string_view text) {
@@ -190,6 +191,8 @@ std::vector<std::string> template_file(const std::string& path) {
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (lines[i].find("{}") == std::string::npos)
       fail("'" + lines[i].substr(0, 80) + "'", "\"{}\" in each line, for the name");
+    if (lines[i].size() > kLongestTemplate)
+      fail("a line of " + std::to_string(lines[i].size()) + " bytes", std::to_string(kLongestTemplate) + " at most");
   }
   return lines;
 }

@@ -1,12 +1,12 @@
 #include "clipself/models/text_embeddings.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <set>
 
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/formats/fingerprint.h"
+#include "clipself/formats/json.h"
 #include "clipself/formats/npy.h"
 #include "clipself/formats/safetensors.h"
 #include "clipself/formats/torch_archive.h"
@@ -61,7 +61,7 @@ std::string notes_of(const ClassEmbeddings& embeddings) {
 /// wrote.
 void take_notes(const std::string& text, const fs::path& path, ClassEmbeddings& out) {
   if (text.empty()) return;
-  const auto notes = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto notes = formats::parse_json(text);
   const auto is_text = [](const json& value) { return value.is_string(); };
   const bool sound = notes.is_object() && notes.contains("model") && is_text(notes["model"]) &&
                      notes.contains("names") && notes["names"].is_array() &&
@@ -73,7 +73,15 @@ void take_notes(const std::string& text, const fs::path& path, ClassEmbeddings& 
   out.text_tower = notes.value("text_tower", "");
 }
 
-ClassEmbeddings from_dictionary(const formats::Value& tree, const fs::path& path) {
+/// The rows become float32 of their own, however few bytes stood for them: a file may repeat one number, or one row.
+void require_justified(std::size_t rows, std::int64_t width, std::size_t file_size, const fs::path& path) {
+  const std::size_t most = ((std::size_t{64} << 20) + 16 * file_size) / sizeof(float);
+  if (width > 0 && rows > most / static_cast<std::size_t>(width))
+    bad_embeddings(path, c10::str(rows, " rows of ", width, " numbers"),
+                   c10::str("at most ", most, " numbers from a file of ", file_size, " bytes"));
+}
+
+ClassEmbeddings from_dictionary(const formats::Value& tree, std::size_t file_size, const fs::path& path) {
   ClassEmbeddings out;
   if (tree.is(formats::Value::Kind::kTensor)) {
     out.rows = tree.as_tensor();
@@ -101,6 +109,7 @@ ClassEmbeddings from_dictionary(const formats::Value& tree, const fs::path& path
                : row->is(formats::Value::Kind::kTensor) ? c10::str("a tensor of shape ", row->as_tensor().sizes())
                                                         : row->describe()),
           "a vector of one width for each name");
+    require_justified(out.names.size(), row->as_tensor().size(0), file_size, path);
     rows.push_back(row->as_tensor().to(at::kFloat));
   }
   if (rows.empty()) bad_embeddings(path, "no names", "a vector for each class");
@@ -232,7 +241,7 @@ ClassEmbeddings read_class_embeddings(const fs::path& path) {
     const MappedFile file(path);
     const auto text = file.text();
     if (formats::looks_like_torch_archive(file.bytes().first(std::min<std::size_t>(file.size(), 32)))) {
-      out = from_dictionary(formats::read_torch_archive(path), path);
+      out = from_dictionary(formats::read_torch_archive(path), file.size(), path);
     } else if (text.size() > 8 && text[8] == '{') {
       out = from_safetensors(path);
     } else {
@@ -240,8 +249,10 @@ ClassEmbeddings read_class_embeddings(const fs::path& path) {
       take_notes(noted.note, path, out);
       out.rows = noted.array;
     }
+    if (out.rows.dim() == 2)
+      require_justified(static_cast<std::size_t>(out.rows.size(0)), out.rows.size(1), file.size(), path);
   }
-  if (out.rows.dim() != 2 || !at::isFloatingType(out.rows.scalar_type()) || out.rows.size(0) == 0)
+  if (out.rows.dim() != 2 || !at::isFloatingType(out.rows.scalar_type()) || out.rows.numel() == 0)
     bad_embeddings(path, c10::str("an array of shape ", out.rows.sizes(), " and type ", out.rows.scalar_type()),
                    "(classes, width) of numbers with a point");
   out.rows = out.rows.to(at::kFloat).contiguous();

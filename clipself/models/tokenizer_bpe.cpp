@@ -2,10 +2,10 @@
 // trained with.
 #include <algorithm>
 #include <array>
-#include <nlohmann/json.hpp>
 #include <unordered_map>
 
 #include "clipself/base/error.h"
+#include "clipself/formats/json.h"
 #include "clipself/models/html_entities.h"
 #include "clipself/models/tokenizer_kinds.h"
 #include "clipself/models/unicode.h"
@@ -248,7 +248,7 @@ std::shared_ptr<const Tokenizer> parse_clip_vocabulary(std::string_view text, co
 
 std::shared_ptr<const Tokenizer> parse_vocabulary_and_merges(std::string_view vocabulary, std::string_view merges,
                                                              const std::string& where) {
-  const auto document = nlohmann::json::parse(vocabulary, nullptr, /*allow_exceptions=*/false);
+  const auto document = formats::parse_json(vocabulary);
   if (!document.is_object()) bad_vocabulary(where, "a vocab.json that is no JSON object", "token -> id");
   TokenIds ids;
   for (const auto& [token, id] : document.items()) {

@@ -1,7 +1,6 @@
 // Hugging Face's tokenizer.json: byte pairs as CLIP has them, and whole words.
-#include <nlohmann/json.hpp>
-
 #include "clipself/base/error.h"
+#include "clipself/formats/json.h"
 #include "clipself/models/tokenizer_kinds.h"
 #include "clipself/models/unicode.h"
 
@@ -128,7 +127,7 @@ std::string text_member(const json& object, const char* key) {
 }  // namespace
 
 std::shared_ptr<const Tokenizer> parse_tokenizer_json(std::string_view text, const std::string& where) {
-  const auto document = json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto document = formats::parse_json(text);
   if (!document.is_object() || !document.contains("model") || !document["model"].is_object())
     bad_vocabulary(where, "JSON without a 'model'", "Hugging Face's tokenizer.json");
   const auto& model = document["model"];

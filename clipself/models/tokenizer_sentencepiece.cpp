@@ -1,6 +1,10 @@
 // SentencePiece vocabularies as SigLIP uses them.
 #include <sentencepiece_processor.h>
 
+#include <cstring>
+#include <functional>
+#include <optional>
+
 #include "clipself/base/error.h"
 #include "clipself/models/html_entities.h"
 #include "clipself/models/tokenizer_kinds.h"
@@ -24,10 +28,78 @@ std::string canonical(std::string_view text) {
   return encode_utf8(join_words(lower_case(plain)));
 }
 
+/// Takes a protobuf's variable-length integer from the front.
+std::optional<std::uint64_t> take_varint(std::string_view& text) {
+  std::uint64_t value = 0;
+  for (int shift = 0; shift < 64 && !text.empty(); shift += 7) {
+    const auto byte = static_cast<unsigned char>(text.front());
+    text.remove_prefix(1);
+    value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
+    if (byte < 0x80) return value;
+  }
+  return std::nullopt;
+}
+
+/// Hands over each field of a protobuf that is a run of bytes, with its number. False when it is no protobuf, and when
+/// the field is not to `accepts`.
+bool check_fields(std::string_view message,
+                  const std::function<bool(std::uint32_t number, std::string_view bytes)>& accepts) {
+  constexpr std::uint32_t kVarint = 0, kEightBytes = 1, kBytes = 2, kFourBytes = 5;
+  while (!message.empty()) {
+    const auto tag = take_varint(message);
+    if (!tag) return false;
+    const auto narrow = static_cast<std::uint32_t>(*tag);  // as the library reads it
+    const std::uint32_t kind = narrow & 7U;
+    std::optional<std::uint64_t> size = kind == kEightBytes ? 8 : 4;
+    if (kind == kVarint || kind == kBytes) size = take_varint(message);
+    if (!size || (kind != kVarint && kind != kEightBytes && kind != kBytes && kind != kFourBytes)) return false;
+    if (kind == kVarint) continue;
+    if (*size > message.size()) return false;
+    if (kind == kBytes && !accepts(narrow >> 3U, message.substr(0, *size))) return false;
+    message.remove_prefix(*size);
+  }
+  return true;
+}
+
+/// Whether a map of characters leads nowhere outside itself; the library follows it unchecked. It is a trie as a double
+/// array (darts.h of github.com/s-yata/darts-clone), its size in front, and the texts that its leaves point to.
+bool is_sound_map(std::string_view map) {
+  if (map.empty()) return true;  // none
+  constexpr std::uint32_t kValue = 1U << 31U, kHasLeaf = 1U << 8U, kFar = 1U << 9U;
+  std::uint32_t bytes = 0;
+  if (map.size() < sizeof(bytes)) return false;
+  std::memcpy(&bytes, map.data(), sizeof(bytes));
+  map.remove_prefix(sizeof(bytes));
+  if (bytes >= map.size() || bytes % sizeof(std::uint32_t) != 0 || map.back() != '\0') return false;
+  std::vector<std::uint32_t> units(bytes / sizeof(std::uint32_t));
+  if (units.empty()) return false;
+  std::memcpy(units.data(), map.data(), bytes);
+  const std::size_t texts = map.size() - bytes;
+  for (std::size_t i = 0; i < units.size(); ++i) {
+    const std::uint32_t unit = units[i];
+    if ((unit & kValue) != 0) continue;  // met as another's leaf only
+    const std::size_t children = i ^ (std::size_t{unit >> 10U} << ((unit & kFar) != 0 ? 8U : 0U));
+    if ((children | 0xFFU) >= units.size()) return false;
+    if ((unit & kHasLeaf) != 0 && (units[children] & ~kValue) >= texts) return false;
+  }
+  return (units[0] & kValue) == 0;
+}
+
+/// Of a whole model: the maps of the two ways, from text and back.
+bool has_sound_maps(std::string_view model) {
+  constexpr std::uint32_t kNormalizer = 3, kDenormalizer = 5, kMap = 2;
+  return check_fields(model, [](std::uint32_t number, std::string_view part) {
+    if (number != kNormalizer && number != kDenormalizer) return true;
+    return check_fields(
+        part, [](std::uint32_t inner, std::string_view bytes) { return inner != kMap || is_sound_map(bytes); });
+  });
+}
+
 class SentencePieceTokenizer : public Tokenizer {
  public:
   SentencePieceTokenizer(std::string_view model, const std::string& where) {
-    if (!processor_.LoadFromSerializedProto({model.data(), model.size()}).ok() || processor_.GetPieceSize() < 1)
+    if (!has_sound_maps(model) || !processor_.LoadFromSerializedProto({model.data(), model.size()}).ok() ||
+        processor_.GetPieceSize() < 1)
       bad_vocabulary(
           where, "none of the known kinds of vocabulary",
           "bpe_simple_vocab_16e6.txt.gz, tokenizer.json, vocab.json with merges.txt, or a SentencePiece .model");

@@ -187,6 +187,7 @@ BoxXywh mask_box(const Rle& rle) {
 
 Rle polygon_mask(std::span<const double> polygon, std::int64_t height, std::int64_t width) {
   constexpr double kFarthest = 1e7;
+  constexpr std::int64_t kMostOutline = 1'000'000, kMostSteps = static_cast<std::int64_t>(kFiner) * kMostOutline;
   constexpr std::int64_t kMostPixels = (std::int64_t{1} << 32) - 1;
   if (height < 1 || width < 1 || height > kMostPixels / width)
     throw Error({.doing = "drawing a polygon",
@@ -203,9 +204,18 @@ Rle polygon_mask(std::span<const double> polygon, std::int64_t height, std::int6
   }
   BoundaryWalk walk(height, width);
   const std::size_t count = corners.size() / 2;
+  std::int64_t steps = 0;
   for (std::size_t i = 0; i < count; ++i) {
     const std::size_t next = i + 1 == count ? 0 : i + 1;
-    walk.edge(corners[2 * i], corners[2 * i + 1], corners[2 * next], corners[2 * next + 1]);
+    const std::int64_t x0 = corners[2 * i], y0 = corners[2 * i + 1];
+    const std::int64_t x1 = corners[2 * next], y1 = corners[2 * next + 1];
+    steps += std::max(std::abs(x1 - x0), std::abs(y1 - y0));
+    // Walked step by step, whatever the few numbers that say it.
+    if (steps > kMostSteps)
+      throw Error({.doing = "drawing a polygon",
+                   .found = c10::str("an outline longer than ", kMostOutline, " pixels"),
+                   .expected = "one of an object in a picture"});
+    walk.edge(x0, y0, x1, y1);
   }
   auto& changes = walk.changes();
   std::sort(changes.begin(), changes.end());

@@ -27,7 +27,8 @@ std::int64_t mask_area(const formats::Rle& rle);
 BoxXywh mask_box(const formats::Rle& rle);
 
 /// The pixels of a closed polygon x0 y0 x1 y1 …, drawn five times finer than the pixels. Corners may lie outside.
-/// Throws Error for a coordinate that is not finite or farther than 10^7 pixels away, and for a size below 1.
+/// Throws Error for a coordinate that is not finite or farther than 10^7 pixels away, for an outline longer than 10^6
+/// pixels (the farther of its two directions counts), and for a size below 1.
 formats::Rle polygon_mask(std::span<const double> polygon, std::int64_t height, std::int64_t width);
 /// The same of a box's four corners.
 formats::Rle box_mask(const BoxXywh& box, std::int64_t height, std::int64_t width);

@@ -139,7 +139,7 @@ void AdamW::load_state_dict(const Value& value) {
       refuse(c10::str("state of parameter ", key.as_int()), "a parameter of one of the groups");
     const auto [g, i] = place->second;
     const auto& [name, parameter] = groups_[g].parameters[i];
-    const auto moment = [&, &name = name, &parameter = parameter](const char* which) {
+    const auto moment = [&, &state = state, &name = name, &parameter = parameter](const char* which) {
       const auto* found = state.find(which);
       if (found == nullptr || !found->is(Value::Kind::kTensor) || found->as_tensor().sizes() != parameter.sizes()) {
         refuse(c10::str("no '", which, "' that fits parameter ", name), c10::str("shape ", parameter.sizes()));
