@@ -1,4 +1,6 @@
 // clipself info: what is in a file.
+#include "cli/info.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -237,7 +239,21 @@ Json describe_results(std::string_view text) {
           {"categories with any", categories.size()}};
 }
 
-Json describe(const std::filesystem::path& path, bool list) {
+void print(const Json& value, int indent) {
+  for (const auto& [key, item] : value.items()) {
+    if (key == "list") continue;
+    if (item.is_object()) {
+      fmt::print("{:{}}{}\n", "", indent, key + ":");
+      print(item, indent + 2);
+    } else {
+      fmt::print("{:{}}{:<18} {}\n", "", indent, key, item.is_string() ? item.get<std::string>() : dump(item, -1));
+    }
+  }
+}
+
+}  // namespace
+
+Json describe_file(const std::filesystem::path& path, bool list) {
   const MappedFile file(path);
   const auto text = file.text();
   if (text.empty())
@@ -300,20 +316,6 @@ Json describe(const std::filesystem::path& path, bool list) {
   return out;
 }
 
-void print(const Json& value, int indent) {
-  for (const auto& [key, item] : value.items()) {
-    if (key == "list") continue;
-    if (item.is_object()) {
-      fmt::print("{:{}}{}\n", "", indent, key + ":");
-      print(item, indent + 2);
-    } else {
-      fmt::print("{:{}}{:<18} {}\n", "", indent, key, item.is_string() ? item.get<std::string>() : dump(item, -1));
-    }
-  }
-}
-
-}  // namespace
-
 void add_info(CLI::App& app) {
   struct Flags {
     std::string file;
@@ -326,7 +328,7 @@ void add_info(CLI::App& app) {
   sub->add_flag("--json", flags->json, "Print JSON");
   sub->callback([flags] {
     require_file(flags->file, "clipself info");
-    const auto description = describe(flags->file, flags->tensors);
+    const auto description = describe_file(flags->file, flags->tensors);
     if (flags->json) {
       fmt::print("{}\n", dump(description, 2));
       return;

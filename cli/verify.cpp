@@ -168,7 +168,13 @@ struct Options {
 };
 
 void verify(const Options& options) {
-  auto found = discover(options.folder);
+  std::error_code ignored;
+  auto found = fs::is_regular_file(options.folder, ignored) ? Found{} : discover(options.folder);
+  if (found.cases.empty() && found.unknown.empty() && options.only.empty() &&
+      parse_precision(options.precision) == at::kFloat) {
+    if (!verify_files(options.folder, options.json)) throw ExitCode{2};
+    return;
+  }
   const auto precision = parse_precision(options.precision);
   if (precision != at::kFloat) {
     std::erase_if(found.cases, [](const Case& c) { return !kRounded.contains(c.kind()); });
@@ -226,11 +232,16 @@ void verify(const Options& options) {
 }  // namespace verify
 
 void add_verify(CLI::App& app) {
-  auto* command = app.add_subcommand("verify", "Compare this program's numbers with reference cases");
+  auto* command = app.add_subcommand(
+      "verify", "Compare this program's numbers with reference cases; of other files, tell which are whole");
   const auto options = std::make_shared<verify::Options>();
   std::string known;
   for (const auto& [kind, runner] : verify::kinds()) known += (known.empty() ? "" : ", ") + kind;
-  command->add_option("dir", options->folder, "Folder with reference cases; a case's kind is its folder's name")
+  command
+      ->add_option("dir", options->folder,
+                   "Folder with reference cases, a case's kind being its folder's name; or checkpoints, arrays, "
+                   "images, annotations, "
+                   "or a folder of them")
       ->required()
       ->type_name("DIR");
   command->add_option("--kind", options->only, "Only these kinds: " + known)
@@ -249,7 +260,9 @@ void add_verify(CLI::App& app) {
   command->add_flag("--verbose", options->verbose, "List every tensor instead of the worst of a case");
   command->footer(
       "Columns: the worst absolute difference; the worst difference relative to the expected value (values above the\n"
-      "absolute tolerance only). Exit code: 0 all within tolerance, 1 something beyond it, 2 a case cannot be read.");
+      "absolute tolerance only). Exit code: 0 all within tolerance or whole, 1 something beyond it, 2 a case or file "
+      "cannot be\n"
+      "read.");
   command->callback([options] { verify::verify(*options); });
 }
 

@@ -13,6 +13,9 @@ using Runner = void (*)(Case&);
 /// By the name of the case's folder.
 const std::map<std::string, Runner>& kinds();
 
+/// Of files that are no reference cases, whether each is whole: prints a line for each. False when one is not.
+bool verify_files(const std::filesystem::path& root, bool json);
+
 // Forward passes (verify_models.cpp).
 void verify_forward(Case& c);
 void verify_load_resize(Case& c);

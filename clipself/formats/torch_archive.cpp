@@ -168,7 +168,8 @@ Value read_torch_archive(const std::filesystem::path& path) {
 }
 
 void verify_torch_archive(const std::filesystem::path& path) {
-  ZipReader(MappedFile(path)).verify_stored();
+  MappedFile file(path);
+  if (!legacy_header_size(file.bytes())) ZipReader(std::move(file)).verify_stored();
 }
 
 }  // namespace clipself::formats

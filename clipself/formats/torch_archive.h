@@ -22,8 +22,8 @@ namespace clipself::formats {
 /// anything that is not a sound archive.
 Value read_torch_archive(const std::filesystem::path& path);
 
-/// Reads all of a zip archive to compare the checksums of its tensors too. Throws Error naming the record that is not as
-/// it was written.
+/// Reads all of a zip archive to compare the checksums of its tensors too (the legacy layout has none). Throws Error
+/// naming the record that is not as it was written.
 void verify_torch_archive(const std::filesystem::path& path);
 
 /// Writes a zip archive that torch.load(path, weights_only=True) reads, atomically. Tensors sharing storage share it in

@@ -74,6 +74,6 @@ expect "an unknown kind" 0 "skipped (unknown kind): deep/of_tomorrow" "$work/set
 if grep -q pictures "$work/out"; then fail "a folder that is no case is listed"; fi
 
 mkdir "$work/empty"
-expect "no cases" 2 "found none" "$work/empty"
+expect "no cases" 2 "found no file" "$work/empty"
 expect "no folder" 2 "nowhere" "$work/nowhere"
 expect "an unknown kind asked for" 2 "of_tomorrow" "$work/set" --kind of_tomorrow

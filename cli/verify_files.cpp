@@ -1,0 +1,90 @@
+// clipself verify of files that are no reference cases: whether each is whole.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "cli/commands.h"
+#include "cli/info.h"
+#include "cli/verify_kinds.h"
+#include "clipself/base/error.h"
+#include "clipself/base/file.h"
+#include "clipself/base/progress.h"
+#include "clipself/formats/torch_archive.h"
+
+namespace clipself::cli::verify {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+/// Regular files below `root`, in order; links are not followed.
+std::vector<fs::path> files_below(const fs::path& root) {
+  std::vector<fs::path> files;
+  if (fs::is_regular_file(root)) return {root};
+  std::error_code error;
+  for (fs::recursive_directory_iterator entry(root, fs::directory_options::skip_permission_denied, error), end;
+       !error && entry != end; entry.increment(error))
+    if (entry->symlink_status().type() == fs::file_type::regular) files.push_back(entry->path());
+  if (error) throw Error({.doing = "looking for files", .where = root.string(), .found = error.message()});
+  std::ranges::sort(files);
+  return files;
+}
+
+/// What it is, having read all of it. Throws Error when it is not whole.
+std::string read_whole(const fs::path& file) {
+  const MappedFile mapped(file);
+  if (formats::looks_like_torch_archive(mapped.bytes())) {  // of whatever it holds
+    formats::read_torch_archive(file);
+    formats::verify_torch_archive(file);
+    return "torch archive";
+  }
+  // Decoders, ours like Pillow's, do without the end once all pixels are there.
+  constexpr std::string_view kPngEnd("IEND\xae\x42\x60\x82", 8);
+  if (mapped.text().starts_with("\x89PNG") && mapped.text().rfind(kPngEnd) == std::string_view::npos)
+    throw Error({.doing = "reading PNG",
+                 .where = file.string(),
+                 .found = "no end of the image",
+                 .hint = "was the file cut off?"});
+  const auto described = describe_file(file);
+  std::string text = described.value("format", "");
+  if (described.contains("tensors")) text += ", " + counted(described["tensors"].get<std::int64_t>(), "tensor");
+  return text;
+}
+
+}  // namespace
+
+bool verify_files(const fs::path& root, bool json) {
+  const auto files = files_below(root);
+  if (files.empty())
+    throw Error({.doing = "clipself verify",
+                 .where = root.string(),
+                 .found = "no file",
+                 .expected = "reference cases, or files to look at"});
+  Json listed = Json::array();
+  std::int64_t refused = 0;
+  for (const auto& file : files) {
+    const std::string name = file == root ? file.string() : file.lexically_relative(root).string();
+    Json entry = {{"file", name}};
+    try {
+      entry["whole"] = true;
+      entry["what"] = read_whole(file);
+    } catch (const Error& error) {
+      entry["whole"] = false;
+      entry["what"] = error.what();
+      ++refused;
+    }
+    if (!json)
+      fmt::print("{:7}  {}  {}\n", entry["whole"].get<bool>() ? "whole" : "refused", Error(name).what(),
+                 entry["what"].get<std::string>());
+    listed.push_back(std::move(entry));
+  }
+  const auto whole = std::ssize(files) - refused;
+  if (json)
+    fmt::print("{}\n", Json{{"files", listed}, {"whole", whole}, {"refused", refused}}.dump(
+                           2, ' ', false, Json::error_handler_t::replace));
+  else
+    fmt::print("\n{}: {} whole, {} refused\n", counted(std::ssize(files), "file"), whole, refused);
+  return refused == 0;
+}
+
+}  // namespace clipself::cli::verify
