@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
@@ -419,6 +420,14 @@ std::string settings_json(const std::vector<std::pair<std::string, std::string>>
   nlohmann::ordered_json out;
   for (const auto& [name, value] : settings) out[name] = value;
   return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);  // names may be any bytes
+}
+
+std::string failure_message(const std::exception& error) {
+  const std::string text = error.what();
+  // What LibTorch's allocator throws is no std::bad_alloc.
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr || text.find("t allocate memory") != std::string::npos)
+    return "out of memory (hint: a smaller --batch-size, fewer --workers or --grad-checkpointing need less)";
+  return "internal: " + text.substr(0, text.find('\n'));
 }
 
 double peak_memory() {

@@ -110,6 +110,9 @@ std::vector<std::pair<std::string, std::string>> settings_of(const CLI::App& com
 std::string settings_table(const std::vector<std::pair<std::string, std::string>>& settings);
 std::string settings_json(const std::vector<std::pair<std::string, std::string>>& settings);
 
+/// A line for what was thrown and is no Error: memory that ran out, or a defect of ours.
+std::string failure_message(const std::exception& error);
+
 /// Peak resident memory of this process in bytes.
 double peak_memory();
 

@@ -1,8 +1,10 @@
 // clipself: the command-line program. Exit code 0: done; 1: a defect of ours or a failed check; 2: a user's mistake or
 // bad input; 128+n: stopped by signal n after saving.
+#include <c10/util/Logging.h>
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <numeric>
@@ -99,6 +101,9 @@ std::string explain(const CLI::App& app, const CLI::ParseError& error) {
 
 int main(int argc, char** argv) {
   using namespace clipself;
+  // LibTorch 2.13 comes with this set, and then aborts where memory runs out.
+  FLAGS_caffe2_use_fatal_for_enforce = false;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may grow no more is an error of writing it
   start_logging();
   CLI::App app("clipself: make CLIP vision transformers see where things are", "clipself");
   app.set_version_flag("--version", "clipself 0.1.0");
@@ -142,7 +147,7 @@ int main(int argc, char** argv) {
     print_error(error.what());
     return 2;
   } catch (const std::exception& error) {
-    print_error("internal: " + first_line(error.what()));
+    print_error(cli::failure_message(error));
     return 1;
   }
 }

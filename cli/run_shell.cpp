@@ -52,6 +52,8 @@ void RunFlags::add_to(CLI::App& app, const std::string& evaluate_flag, const std
   app.add_option("--save-frequency", save_frequency, "Save epoch_N.pt every so many epochs; the last is always saved")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
+  app.add_flag("--save-most-recent", save_most_recent,
+               "After every epoch save epoch_latest.pt, in place of the one before");
   app.add_option("--keep-last", keep_last, "Of the epoch_N.pt keep so many, the last ones (0: all)")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 30));
@@ -327,6 +329,7 @@ void RunShell::on_epoch(std::int64_t epochs_done) {
     save(checkpoints_ / fmt::format("epoch_{}.pt", epochs_done));
     if (flags_.keep_last > 0) remove_old_epochs(epochs_done);
   }
+  if (writes() && flags_.save_most_recent) save(checkpoints_ / "epoch_latest.pt");
   evaluate(epochs_done);
 }
 

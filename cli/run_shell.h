@@ -24,7 +24,7 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 
 /// --batch-size, --accum-freq, --total-batch, --epochs, --lr, --wd, --beta1, --beta2, --eps, --warmup,
 /// --grad-clip-norm,
-/// --max-unreadable, --max-not-finite, --save-frequency, --keep-last, --save-every-n-steps, --log-every-n-steps,
+/// --max-unreadable, --max-not-finite, --save-frequency, --save-most-recent, --keep-last, --save-every-n-steps, --log-every-n-steps,
 /// --logs, --name,
 /// --resume, and how often to evaluate
 struct RunFlags {
@@ -42,6 +42,7 @@ struct RunFlags {
   int log_every = 50;
   int most_left_out = 0;
   int keep_last = 0;
+  bool save_most_recent = false;
   std::string logs = "logs", name, resume;
 
   /// `evaluate_flag`: the name of the flag for evaluate_every, with what it says in the help.

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cli/commands.h"
+#include "cli/common.h"
 #include "clipself/base/error.h"
 #include "clipself/base/log.h"
 #include "clipself/distributed/launcher.h"
@@ -93,7 +94,7 @@ void run_together(const ProcessFlags& flags,
   } catch (const Error& error) {
     end_job(*processes, own(error.what()), /*lost=*/false, 2);
   } catch (const std::exception& error) {
-    end_job(*processes, own(("internal: " + std::string(error.what())).c_str()), /*lost=*/false, 1);
+    end_job(*processes, own(failure_message(error).c_str()), /*lost=*/false, 1);
   }
 }
 

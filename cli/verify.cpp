@@ -94,8 +94,13 @@ bool looks_like_case(const fs::path& folder) {
   return false;
 }
 
+/// A run's checkpoints lie in a folder of a kind's name.
+bool is_case(const fs::path& folder, const std::string& kind) {
+  return kinds().contains(kind) && (kind != "checkpoints" || looks_like_case(folder));
+}
+
 void discover(const fs::path& folder, const std::string& kind, const std::string& label, Found& found) {
-  if (kinds().contains(kind)) {
+  if (is_case(folder, kind)) {
     found.cases.emplace_back(folder, kind, label);
     return;
   }
@@ -131,7 +136,7 @@ Found discover(const fs::path& root) {
   Found found;
   const auto name = folder.filename().string();
   // DIR may be a case itself.
-  if (kinds().contains(name) || looks_like_case(folder))
+  if (is_case(folder, name) || looks_like_case(folder))
     discover(folder, name, name, found);
   else
     discover(folder, "", "", found);

@@ -1,7 +1,7 @@
 #include "clipself/base/log.h"
 
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
 #include <memory>
@@ -50,7 +50,8 @@ void show_warnings() {
 }
 
 void add_log_file(const std::filesystem::path& file) try {
-  auto sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
+  constexpr std::size_t kLargest = std::size_t{16} << 20, kOlder = 3;
+  auto sink = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(file.string(), kLargest, kOlder);
   sink->set_pattern("%Y-%m-%d %H:%M:%S | %l | %v");
   spdlog::default_logger()->sinks().push_back(std::move(sink));
 } catch (const spdlog::spdlog_ex& error) {
