@@ -17,14 +17,18 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-/// Regular files below `root`, in order; links are not followed.
+/// Regular files below `root`, in order; links are not followed. Names that begin with a dot are of files that are being
+/// written, or hidden.
 std::vector<fs::path> files_below(const fs::path& root) {
   std::vector<fs::path> files;
   if (fs::is_regular_file(root)) return {root};
   std::error_code error;
   for (fs::recursive_directory_iterator entry(root, fs::directory_options::skip_permission_denied, error), end;
        !error && entry != end; entry.increment(error))
-    if (entry->symlink_status().type() == fs::file_type::regular) files.push_back(entry->path());
+    if (entry->path().filename().string().starts_with('.'))
+      entry.disable_recursion_pending();
+    else if (entry->symlink_status().type() == fs::file_type::regular)
+      files.push_back(entry->path());
   if (error) throw Error({.doing = "looking for files", .where = root.string(), .found = error.message()});
   std::ranges::sort(files);
   return files;

@@ -49,7 +49,7 @@ while ((finished == 0)); do
 done
 checks=$((checks + 1))
 [[ $(losses killed | wc -l) == "$steps" ]] || failed killed "$(losses killed | wc -l) steps instead of $steps"
-diff <(losses whole) <(losses killed) >"$work.out" || failed killed 'other losses than without kills'
+diff <(losses whole) <(losses killed) | head -n 5 >"$work.out" && [[ ! -s $work.out ]] || failed killed 'other losses than without kills'
 for name in whole killed; do
   "$program" convert "out/$name/checkpoints/epoch_$epochs.pt" "$name.safetensors" 2>/dev/null || failed "$name" 'no last checkpoint'
 done
