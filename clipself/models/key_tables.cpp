@@ -4,6 +4,7 @@
 #include <array>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -147,8 +148,15 @@ const KeyRule* find_rule(std::span<const KeyRule> table, const std::string& name
 
 class Renamer {
  public:
-  Renamer(std::span<const KeyRule> table, std::span<const KeyRule> more, const std::string& source)
-      : table_(table), more_(more), source_(source) {}
+  Renamer(std::span<const KeyRule> table, std::span<const KeyRule> more, const TensorDict& tensors,
+          const std::string& source)
+      : table_(table), more_(more), source_(source) {
+    std::set<const void*> storages;
+    for (const auto& item : tensors) {
+      const auto& storage = item.value().storage();
+      if (storages.insert(storage.data()).second) most_copied_ += 16 * storage.nbytes();
+    }
+  }
 
   void add(const std::string& name, const at::Tensor& tensor) {
     Match found;
@@ -177,6 +185,7 @@ class Renamer {
   }
 
   TensorDict finish() {
+    std::size_t copied = 0;
     for (const auto& ours : order_) {
       const auto& parts = parts_[ours];
       for (const auto& part : parts) {
@@ -187,6 +196,14 @@ class Renamer {
                        .found = "query, key and value projections that are missing or of different shapes",
                        .expected = "three of one shape"});
         }
+      }
+      // A file may hold one number and say that it is many tensors of many.
+      copied += 3 * static_cast<std::size_t>(parts[0].numel()) * parts[0].element_size();
+      if (copied > most_copied_) {
+        throw Error({.doing = "putting together '" + ours + "' of",
+                     .where = source_,
+                     .found = c10::str("projections of more than ", most_copied_, " bytes"),
+                     .expected = "no more than a file of this size can need"});
       }
       put(ours, at::cat({parts[0], parts[1], parts[2]}));
     }
@@ -206,6 +223,7 @@ class Renamer {
 
   std::span<const KeyRule> table_, more_;
   const std::string& source_;
+  std::size_t most_copied_ = std::size_t{64} << 20;
   TensorDict out_;
   std::map<std::string, std::array<at::Tensor, 3>> parts_;
   std::vector<std::string> order_;
@@ -214,16 +232,19 @@ class Renamer {
 /// The pooling head's fused projection into timm's two.
 TensorDict split_head(const TensorDict& tensors) {
   TensorDict out;
+  const auto put = [&](const std::string& name, const at::Tensor& tensor) {
+    if (!out.contains(name)) out.insert(name, tensor);
+  };
   for (const auto& item : tensors) {
     const std::string prefix = "visual.trunk.attn_pool.in_proj.";
     if (!item.key().starts_with(prefix) || item.value().dim() == 0 || item.value().size(0) % 3 != 0) {
-      out.insert(item.key(), item.value());
+      put(item.key(), item.value());
       continue;
     }
     const auto kind = item.key().substr(prefix.size());
     const auto third = item.value().size(0) / 3;
-    out.insert("visual.trunk.attn_pool.q." + kind, item.value().slice(0, 0, third));
-    out.insert("visual.trunk.attn_pool.kv." + kind, item.value().slice(0, third));
+    put("visual.trunk.attn_pool.q." + kind, item.value().slice(0, 0, third));
+    put("visual.trunk.attn_pool.kv." + kind, item.value().slice(0, third));
   }
   return out;
 }
@@ -248,7 +269,7 @@ TensorDict official_names(const TensorDict& tensors, const std::string& source) 
   const std::span<const KeyRule> table = siglip ? std::span<const KeyRule>(kHuggingFaceSiglip)
                                          : clip ? std::span<const KeyRule>(kHuggingFaceClip)
                                                 : std::span<const KeyRule>(kTopLevelText);
-  Renamer renamer(table, text, source);
+  Renamer renamer(table, text, tensors, source);
   for (const auto& item : tensors) renamer.add(item.key(), item.value());
   auto out = renamer.finish();
   return siglip ? split_head(out) : out;

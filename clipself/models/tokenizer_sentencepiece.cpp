@@ -98,8 +98,7 @@ bool has_sound_maps(std::string_view model) {
 class SentencePieceTokenizer : public Tokenizer {
  public:
   SentencePieceTokenizer(std::string_view model, const std::string& where) {
-    if (!has_sound_maps(model) || !processor_.LoadFromSerializedProto({model.data(), model.size()}).ok() ||
-        processor_.GetPieceSize() < 1)
+    if (!has_sound_maps(model) || !load(model) || processor_.GetPieceSize() < 1)
       bad_vocabulary(
           where, "none of the known kinds of vocabulary",
           "bpe_simple_vocab_16e6.txt.gz, tokenizer.json, vocab.json with merges.txt, or a SentencePiece .model");
@@ -138,6 +137,14 @@ class SentencePieceTokenizer : public Tokenizer {
   bool framed() const override { return false; }
 
  private:
+  bool load(std::string_view model) {
+    try {
+      return processor_.LoadFromSerializedProto({model.data(), model.size()}).ok();
+    } catch (const std::exception&) {  // of its trie, for a piece without characters
+      return false;
+    }
+  }
+
   sentencepiece::SentencePieceProcessor processor_;
   RowFrame frame_;
 };
