@@ -37,7 +37,7 @@ if(CMAKE_UNITY_BUILD AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 if(CLIPSELF_SANITIZE)
   # What sanitizers put between lets GCC see dangers that are none.
-  target_compile_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE} -fno-omit-frame-pointer -g -Wno-error)
+  target_compile_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE} -fno-omit-frame-pointer -g1 -Wno-error)
   target_link_options(clipself_options INTERFACE -fsanitize=${CLIPSELF_SANITIZE})
 endif()
 if(CLIPSELF_FUZZ)
