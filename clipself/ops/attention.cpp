@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "clipself/ops/cpu/attention.h"
+#include "clipself/ops/once_differentiable.h"
 
 namespace clipself::ops {
 namespace {
@@ -23,6 +24,7 @@ struct CpuAttention : torch::autograd::Function<CpuAttention> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    refuse_gradients_of_gradients("attention");
     const auto saved = ctx->get_saved_variables();
     const auto& q = saved[0];
     auto [dq, dk, dv] = cpu::attention_backward(gradients[0], q, saved[1], saved[2], saved[3], saved[4], head_scale(q));

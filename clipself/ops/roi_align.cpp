@@ -7,6 +7,7 @@
 
 #include "clipself/base/clones.h"
 #include "clipself/base/error.h"
+#include "clipself/ops/once_differentiable.h"
 
 namespace clipself::ops {
 namespace {
@@ -151,6 +152,7 @@ struct RoiAlignKernel : torch::autograd::Function<RoiAlignKernel> {
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  torch::autograd::variable_list gradients) {
+    refuse_gradients_of_gradients("roi_align");
     const auto size = static_cast<int>(ctx->saved_data["size"].toInt());
     const auto shape = ctx->saved_data["shape"].toIntVector();
     const auto boxes = ctx->saved_data["boxes"].toTensorVector();

@@ -6,6 +6,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/ops/cpu/vector_kernels.h"
+#include "clipself/ops/once_differentiable.h"
 
 namespace clipself::ops {
 
@@ -80,6 +81,7 @@ struct CpuRotary : torch::autograd::Function<CpuRotary> {
   // A turn's transpose is the turn back.
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* ctx,
                                                  const torch::autograd::variable_list& gradients) {
+    refuse_gradients_of_gradients("apply_rotary");
     const RotaryTables tables{
         .cos = ctx->saved_data["cos"].toTensor(), .sin = ctx->saved_data["sin"].toTensor(), .factors = {}};
     return {turned_on_cpu(gradients[0], tables, -1.0F), at::Tensor()};

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "clipself/ops/cpu/vector_kernels.h"
+#include "clipself/ops/once_differentiable.h"
 
 namespace clipself::ops {
 namespace {
@@ -98,6 +99,7 @@ struct CpuSwiGlu : torch::autograd::Function<CpuSwiGlu> {
     return at::linear(normed.y, weight, bias);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    refuse_gradients_of_gradients("swiglu_norm_linear");
     const auto saved = ctx->get_saved_variables();
     const auto &gate = saved[0], &value = saved[1], &norm_weight = saved[2], &weight = saved[6];
     const auto d_out = gradients[0].flatten(0, -2);

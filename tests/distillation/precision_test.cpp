@@ -75,8 +75,10 @@ TEST(Bfloat16, GradientsOfAStepOfThePublishedTower) {
   const auto exact = gradients(at::kFloat), rounded = gradients(at::kBFloat16);
   ASSERT_EQ(exact.size(), rounded.size());
   EXPECT_GT(exact.size(), 100U);
-  for (std::size_t i = 0; i < exact.size(); ++i)
+  for (std::size_t i = 0; i < exact.size(); ++i) {
     EXPECT_GE(cosine(exact[i].second, rounded[i].second), 0.99) << exact[i].first;
+    EXPECT_NEAR((rounded[i].second.norm() / exact[i].second.norm()).item<double>(), 1, 0.05) << exact[i].first;
+  }
 }
 
 }  // namespace

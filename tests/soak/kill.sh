@@ -7,7 +7,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../cli/harness.sh"
 kills=${2-100} RANDOM=${3-1} processes=${4-1}
 
 # As many steps as that many lives are good for.
-epochs=$((kills * 12 + 50)) steps=$((2 * epochs / processes))
+epochs=$((kills * 30 + 50)) steps=$((2 * epochs / processes))
 settings=(train --model model.json --pretrained none --precision fp32 --det-image-size 32 --workers 2 --batch-size 1 --seed 3
   --train-data instances.json --train-image-root images --dataset-type grid_distill --epochs $epochs --save-frequency 7
   --keep-last 2 --save-every-n-steps 3 --warmup 10 --lr 1e-4 --logs out)
