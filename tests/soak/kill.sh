@@ -16,7 +16,7 @@ if ((processes > 1)); then # the images of a step are one batch then
 fi
 losses() { sed -E 's/.*"step":([0-9]+),.*"loss":([^,]+),.*/\1 \2/' "out/$1/metrics.jsonl"; }
 
-accepted whole "${settings[@]}" --name whole
+"$program" "${settings[@]}" --name whole </dev/null >"$work.out" 2>"$work.err" || failed whole "exit code $?"
 survived=0 lives=0 finished=0
 while ((finished == 0)); do
   resume=()
