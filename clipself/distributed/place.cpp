@@ -13,16 +13,19 @@ namespace {
 /// Names of one launcher's variables; null where it has no such.
 struct Names {
   const char *launcher, *rank, *world_size, *local_rank, *local_size;
+  bool needs_local_rank = false;
 };
 
-// The first whose rank is set counts. torchrun's come first: it may itself have been started by one of the others.
+// The first whose rank and number are set counts. torchrun's come first: it may itself have been started by one of the
+// others. Slurm's PMI sets MPI's too, but not the local rank.
 constexpr Names kLaunchers[] = {
     {"RANK, WORLD_SIZE", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"},
     {"Open MPI", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK",
      "OMPI_COMM_WORLD_LOCAL_SIZE"},
-    {"MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS"},
+    {"MPI", "PMI_RANK", "PMI_SIZE", "MPI_LOCALRANKID", "MPI_LOCALNRANKS", /*needs_local_rank=*/true},
     // Those of a step, which srun sets: the batch script itself has SLURM_PROCID too.
     {"Slurm", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", nullptr},
+    {"MPI", "PMI_RANK", "PMI_SIZE", nullptr, nullptr},
 };
 
 int number(const Variables& variable, const char* name, int least, int most, std::optional<int> otherwise = {}) {
@@ -60,6 +63,7 @@ std::string first_host(const std::string& nodes) {
 std::optional<Place> find_place(const Variables& variable) {
   for (const auto& names : kLaunchers) {
     if (variable(names.rank) == nullptr || variable(names.world_size) == nullptr) continue;
+    if (names.needs_local_rank && variable(names.local_rank) == nullptr) continue;
     constexpr int kMost = 1 << 20;
     Place place;
     place.launcher = names.launcher;

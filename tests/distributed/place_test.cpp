@@ -91,6 +91,9 @@ TEST(Place, IsThatOfSrunButNotOfItsBatchScript) {
   ASSERT_TRUE(place);
   EXPECT_EQ(place->rank, 2);
   EXPECT_EQ(place->address, "gpu07");
+  step["PMI_RANK"] = "2";  // as srun --mpi=pmi2 sets
+  step["PMI_SIZE"] = "4";
+  EXPECT_EQ(place_in(step)->launcher, "Slurm");
 }
 
 TEST(Place, TakesTheFirstHostOfASlurmList) {
