@@ -51,8 +51,6 @@ cmp -s tiny.pt kept.pt || failed 'convert a cut file over another' 'the old file
 
 # verify
 refused 'verify a missing folder' missing verify missing
-refused 'verify a file' model.json verify model.json
-refused 'verify a folder without cases' images verify images
 refused 'verify nothing' dir verify
 refused 'verify an unknown kind' '--kind|no-such-kind' verify images --kind no-such-kind
 
