@@ -242,9 +242,10 @@ class DetectTrainRun {
         spdlog::info("detection after {}\n{}", counted(epochs_done, "epoch"), report.table);
         return report.metrics;
       }
-      spdlog::warn("nothing was found in the test images after {}", counted(epochs_done, "epoch"));
+      if (processes_->first())
+        spdlog::warn("nothing was found in the test images after {}", counted(epochs_done, "epoch"));
     } catch (const Error& error) {  // hours of training are not given up for a picture that cannot be read
-      spdlog::warn("no evaluation after {}: {}", counted(epochs_done, "epoch"), error.what());
+      if (processes_->first()) spdlog::warn("no evaluation after {}: {}", counted(epochs_done, "epoch"), error.what());
     }
     return {};
   }
@@ -272,7 +273,7 @@ void add_detect_train(CLI::App& detect) {
   sub->add_option("--config", "TOML file of these settings; flags override it");
   flags->add_to(*sub);
   sub->callback([flags, sub] {
-    flags->run.check(flags->processes.processes);
+    if (flags->processes.launches()) flags->run.check(flags->processes.processes);  // one message, not one of each
     run_together(flags->processes, [&](const auto& processes) { DetectTrainRun(*flags, *sub, processes).run(); });
   });
 }

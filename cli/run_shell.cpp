@@ -297,10 +297,13 @@ void RunShell::run() {
     processes_->barrier();  // the job is over when the checkpoint is there
     throw ExitCode{128 + signal};
   }
-  const auto unreadable = at::full({1}, job_.loader->unreadable(), at::kDouble);
-  processes_->sum(unreadable);
-  if (const auto count = unreadable.item<double>(); count > 0)
-    spdlog::warn("{:.0f} images could not be read and were replaced", count);
+  // Over the epochs several processes meet the same ones.
+  const auto& own = job_.loader->unreadable();
+  const auto all = processes_->gather_rows(at::tensor(std::vector<std::int64_t>(own.begin(), own.end()), at::kLong));
+  const auto unreadable = std::get<0>(at::_unique(all)).numel();
+  if (writes() && unreadable > 0)
+    spdlog::warn("{} could not be read and {} replaced", counted(unreadable, "image"),
+                 unreadable == 1 ? "was" : "were");
   spdlog::info("done: {}; peak memory {}", counted(at.step, "step"), format_bytes(peak_memory()));
 }
 
@@ -324,12 +327,14 @@ void RunShell::on_not_finite(const training::Position& position, const training:
 void RunShell::on_epoch(std::int64_t epochs_done) {
   const bool last = epochs_done == flags_.epochs;
   if (writes() && (last || (flags_.save_frequency > 0 && epochs_done % flags_.save_frequency == 0))) {
-    processes_->at_work("saving a checkpoint");
     meter_->clear();
     save(checkpoints_ / fmt::format("epoch_{}.pt", epochs_done));
     if (flags_.keep_last > 0) remove_old_epochs(epochs_done);
   }
-  if (writes() && flags_.save_most_recent) save(checkpoints_ / "epoch_latest.pt");
+  if (writes() && flags_.save_most_recent) {
+    meter_->clear();
+    save(checkpoints_ / "epoch_latest.pt");
+  }
   evaluate(epochs_done);
 }
 
@@ -342,6 +347,7 @@ void RunShell::evaluate(std::int64_t epochs_done) {
 }
 
 void RunShell::save(const fs::path& file) {
+  processes_->at_work("saving a checkpoint");
   training::Checkpoint checkpoint;
   checkpoint.position = job_.trainer->position();
   checkpoint.name = flags_.name;

@@ -24,7 +24,8 @@ using Settings = std::vector<std::pair<std::string, std::string>>;
 
 /// --batch-size, --accum-freq, --total-batch, --epochs, --lr, --wd, --beta1, --beta2, --eps, --warmup,
 /// --grad-clip-norm,
-/// --max-unreadable, --max-not-finite, --save-frequency, --save-most-recent, --keep-last, --save-every-n-steps, --log-every-n-steps,
+/// --max-unreadable, --max-not-finite, --save-frequency, --save-most-recent, --keep-last, --save-every-n-steps,
+/// --log-every-n-steps,
 /// --logs, --name,
 /// --resume, and how often to evaluate
 struct RunFlags {

@@ -1,6 +1,7 @@
 #include "cli/together.h"
 
 #include <fmt/format.h>
+#include <sched.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -27,11 +28,16 @@ std::vector<std::string> own_arguments() {
   return arguments;
 }
 
-// Processes of one machine share its processors. torchrun sets OMP_NUM_THREADS to 1 where nobody has set it.
-void share_processors(int processes) {
+// Processes of one machine share its processors, unless their launcher has given each its own (as Open MPI and Slurm
+// do). torchrun sets OMP_NUM_THREADS to 1 where nobody has set it.
+void share_processors(int processes, bool launched) {
   const char* asked = std::getenv("OMP_NUM_THREADS");
-  if (processes > 1 && (asked == nullptr || std::string_view(asked) == "1"))
-    at::set_num_threads(std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / processes));
+  if (processes == 1 || (asked != nullptr && std::string_view(asked) != "1")) return;
+  cpu_set_t allowed;
+  const int machine = static_cast<int>(std::thread::hardware_concurrency());
+  const int own = ::sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : machine;
+  const bool has_its_own = !launched && own * processes <= machine;
+  at::set_num_threads(std::max(1, has_its_own ? own : own / processes));
 }
 
 /// Ends this process, and by what it leaves in the store all others.
@@ -75,7 +81,7 @@ void run_together(const ProcessFlags& flags,
 
   name_process(place->rank);
   const auto processes = distributed::Processes::join(*place, std::chrono::seconds(flags.timeout));
-  share_processors(place->local_size);
+  share_processors(place->local_size, launched);
   spdlog::info("{} processes, {} of them on this machine with {} each", processes->size(), processes->local_size(),
                at::get_num_threads() == 1 ? "1 thread" : fmt::format("{} threads", at::get_num_threads()));
   const auto own = [&](const char* text) {

@@ -15,6 +15,8 @@ struct ProcessFlags {
   int timeout = 600;
 
   void add_to(CLI::App& app);
+  /// Whether run_together() will start processes.
+  bool launches() const { return processes > 1 && !distributed::find_place(); }
 };
 
 /// Runs `body` in this process, in the job it is of by its environment, or in --nproc processes started here. What one

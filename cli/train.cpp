@@ -11,7 +11,7 @@ void add_train(CLI::App& app) {
   sub->add_option("--config", "TOML file of these settings; flags override it");
   flags->add_to(*sub);
   sub->callback([flags, sub] {
-    flags->run.check(flags->processes.processes);
+    if (flags->processes.launches()) flags->run.check(flags->processes.processes);  // one message, not one of each
     run_together(flags->processes,
                  [&](const auto& processes) { TrainRun(*flags, settings_of(*sub), processes).run(); });
   });

@@ -247,8 +247,8 @@ std::optional<Batch> Loader::next() {
   return collate(std::move(samples));
 }
 
-std::int64_t Loader::unreadable() const {
-  return static_cast<std::int64_t>(state_->unreadable.size());
+const std::set<std::int64_t>& Loader::unreadable() const {
+  return state_->unreadable;
 }
 
 }  // namespace clipself::datasets

@@ -43,8 +43,8 @@ class Loader {
   void start_epoch(std::int64_t epoch, std::int64_t first_batch = 0);
   /// The next batch, or nothing at the epoch's end. Throws Error past the limit of unreadable images.
   std::optional<Batch> next();
-  /// Distinct images found unreadable so far.
-  std::int64_t unreadable() const;
+  /// Images found unreadable so far, by their places in the data set.
+  const std::set<std::int64_t>& unreadable() const;
 
  private:
   struct State;

@@ -88,6 +88,7 @@ int launch(int processes, const std::vector<std::string>& arguments) {
   const auto host = c10::make_intrusive<c10d::TCPStore>("127.0.0.1", options);
   c10d::PrefixStore store("clipself", host);
 
+  std::signal(SIGCHLD, SIG_DFL);  // whoever ignores it never hears of an end
   const StopRequest stop;
   std::vector<pid_t> running;
   try {
@@ -116,16 +117,19 @@ int launch(int processes, const std::vector<std::string>& arguments) {
     for (int rank = 0; rank < processes; ++rank) {
       auto& process = running[static_cast<std::size_t>(rank)];
       int status = 0;
-      if (process == 0 || ::waitpid(process, &status, WNOHANG) != process) continue;
-      const auto end = ended(status);
-      if (end.signal != 0 && !killed) {
+      if (process == 0) continue;
+      const pid_t waited = ::waitpid(process, &status, WNOHANG);
+      if (waited == 0) continue;
+      const auto end = waited == process ? ended(status) : Ended{.code = 1, .signal = 0};
+      if (end.signal != 0 && end.signal != stop.signal() && !killed) {
         const auto message = fmt::format("rank {} (process {}) was killed by signal {} ({})", rank, process, end.signal,
                                          ::strsignal(end.signal));
         if (announce_failure(store, "launcher", message)) fmt::print(stderr, "clipself: error: {}\n", message);
       }
       process = 0;
       if (end.code == 0) continue;
-      if (!code) code = end.code;
+      // 1 is of those that end because of another; so is what was killed here.
+      if (!killed || !code) code = std::max(code.value_or(0), end.code);
       if (!failed_at) failed_at = Clock::now();
     }
     std::this_thread::sleep_for(20ms);
@@ -136,7 +140,7 @@ int launch(int processes, const std::vector<std::string>& arguments) {
 bool was_launched() {
   const char* launcher = std::getenv(kLauncher);
   if (launcher == nullptr) return false;
-  ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (std::to_string(::getppid()) != launcher) ::_exit(1);  // it went before this could be said
   return true;
 }

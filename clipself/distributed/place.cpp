@@ -1,5 +1,6 @@
 #include "clipself/distributed/place.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -53,6 +54,17 @@ std::string text_of(const Variables& variable, const char* name) {
 
 }  // namespace
 
+namespace {
+
+/// Of a Slurm list such as "4(x2),3"; 1 when there is none.
+int first_number(const std::string& counts) {
+  int value = 0;
+  std::from_chars(counts.data(), counts.data() + counts.size(), value);
+  return std::max(value, 1);
+}
+
+}  // namespace
+
 std::string first_host(const std::string& nodes) {
   const auto open = nodes.find('['), comma = nodes.find(',');
   if (open == std::string::npos || comma < open) return nodes.substr(0, comma);
@@ -75,8 +87,8 @@ std::optional<Place> find_place(const Variables& variable) {
     if (place.address.empty() && slurm) place.address = first_host(text_of(variable, "SLURM_STEP_NODELIST"));
     const bool one_machine = place.address.empty() || place.address == "127.0.0.1" || place.address == "localhost";
     place.local_rank = number(variable, names.local_rank, 0, kMost, one_machine ? place.rank : 0);
-    place.local_size = number(variable, slurm ? "SLURM_NTASKS_PER_NODE" : names.local_size, 1, kMost,
-                              one_machine ? place.world_size : 1);
+    place.local_size = slurm ? first_number(text_of(variable, "SLURM_STEP_TASKS_PER_NODE"))
+                             : number(variable, names.local_size, 1, kMost, one_machine ? place.world_size : 1);
     if (place.address.empty() && place.local_size < place.world_size) {
       throw Error({.doing = "joining the processes of a job",
                    .where = "MASTER_ADDR",

@@ -1,6 +1,8 @@
 // Processes::join: c10d's groups behind the interface.
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -119,6 +121,7 @@ std::vector<std::string> meet(c10d::Store& store, const Place& place, std::chron
                    .found = fmt::format("no rank {} within {} s", missing, timeout.count()),
                    .expected = fmt::format("{} processes", place.world_size)});
     }
+    if (store.check({"failed"})) throw ConnectionLost("another process failed");
     std::this_thread::sleep_for(50ms);
   }
   std::vector<std::string> names;
@@ -126,11 +129,32 @@ std::vector<std::string> meet(c10d::Store& store, const Place& place, std::chron
   return names;
 }
 
+bool is_loopback(const std::string& address) {
+  return address.starts_with("127.") || address == "::1";
+}
+
+/// Of this machine; empty when it has only the loopback.
+std::string any_address() {
+  ifaddrs* all = nullptr;
+  std::string address;
+  if (::getifaddrs(&all) != 0) return address;
+  for (const ifaddrs* each = all; each != nullptr && address.empty(); each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || each->ifa_addr->sa_family != AF_INET || (each->ifa_flags & IFF_UP) == 0) continue;
+    std::array<char, INET_ADDRSTRLEN> text{};
+    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(each->ifa_addr)->sin_addr, text.data(), text.size());
+    if (!is_loopback(text.data())) address = text.data();
+  }
+  ::freeifaddrs(all);
+  return address;
+}
+
 c10::intrusive_ptr<c10d::Backend> gloo(const c10::intrusive_ptr<c10d::Store>& store, const std::string& purpose,
                                        const Place& place, std::chrono::seconds timeout) {
   auto options = c10d::ProcessGroupGloo::Options::create(timeout);
   const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
-  const auto own = own_address_towards(place.address, place.port);
+  auto own = own_address_towards(place.address, place.port);
+  // A host resolves its own name to the loopback, where no other machine finds it.
+  if (is_loopback(own) && place.local_size < place.world_size) own = any_address();
   if (interface != nullptr)
     options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface));
   else
@@ -146,11 +170,16 @@ class Group : public Processes {
     const bool hosts = place.rank == 0 && !place.launcher_hosts;
     store_ = connect(place, hosts, timeout);
     const auto names = meet(*store_, place, timeout);
-    watch_ = std::make_unique<Watch>(connect(place, false, timeout), place.rank, names, !place.launcher_hosts);
+    watch_ = std::make_unique<Watch>(connect(place, false, timeout), place.rank, names, !place.launcher_hosts,
+                                     fmt::format("clipself/{}:{}/{}", place.address, place.port, place.attempt));
     try {
       control_ = gloo(store_, "control", place, timeout);
     } catch (const std::exception& error) {
-      throw ConnectionLost(error.what());
+      throw Error({.doing = "joining the processes of a job",
+                   .where = names[static_cast<std::size_t>(place.rank)],
+                   .found = first_line(error.what()),
+                   .expected = "a way to every other process",
+                   .hint = "GLOO_SOCKET_IFNAME names the network to use"});
     }
   }
 

@@ -1,8 +1,12 @@
 #include "clipself/distributed/watch.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <torch/csrc/distributed/c10d/Store.hpp>
@@ -17,7 +21,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kBetweenSigns = 500ms;
 constexpr auto kSilence = 3s;        // without a sign for so long a process counts as gone
-constexpr auto kAnswer = 8s;         // of the store to all that a failure asks
+constexpr auto kAnswer = 12s;        // of the store to all that a failure asks
 constexpr auto kEndsByItself = 15s;  // after a failure elsewhere
 constexpr const char* kFailed = "failed";
 constexpr const char* kHeard = "heard";  // how many know that there is a word on the failure
@@ -34,8 +38,13 @@ std::string sign_key(int rank) {
 
 }  // namespace
 
-Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, std::vector<std::string> names, bool rank_0_hosts)
-    : store_(std::move(store)), rank_(rank), names_(std::move(names)), rank_0_hosts_(rank_0_hosts) {
+Watch::Watch(c10::intrusive_ptr<c10d::Store> store, int rank, std::vector<std::string> names, bool rank_0_hosts,
+             std::string job)
+    : job_(std::move(job)),
+      store_(std::move(store)),
+      rank_(rank),
+      names_(std::move(names)),
+      rank_0_hosts_(rank_0_hosts) {
   show_sign();
   thread_ = std::thread([this] { run(); });
 }
@@ -119,9 +128,10 @@ bool Watch::speaks(std::string& message, bool lost) {
     message = answer_message_;
     return *answer_;
   }
-  // The store does not answer. Of those left, the one after its host speaks.
-  if (lost) message = host_gone();
-  return !lost || rank_ <= 1;
+  // The store does not answer.
+  if (!lost) return true;
+  message = host_gone();
+  return first_on_this_machine();
 }
 
 void Watch::wait_until_heard() {
@@ -131,17 +141,32 @@ void Watch::wait_until_heard() {
     std::this_thread::sleep_for(kBetweenSigns / 10);
 }
 
+bool Watch::first_on_this_machine() const {
+  // A name that one process at a time can have, and that goes with it.
+  const int held = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string name = '\0' + job_;
+  const std::size_t length = std::min(name.size(), sizeof(address.sun_path));
+  std::copy_n(name.begin(), length, address.sun_path);
+  if (::bind(held, reinterpret_cast<const sockaddr*>(&address),
+             static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)) != 0)
+    return false;
+  std::this_thread::sleep_for(kSilence);  // so long the others may take to notice
+  return true;
+}
+
 void Watch::end(const std::string& message) {
-  if (!message.empty()) std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
+  if (!message.empty() && first_on_this_machine()) std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
   std::fflush(stderr);
   ::_exit(1);
 }
 
 void Watch::run() {
   std::optional<Clock::time_point> failed_at;
-  std::string gone;
+  bool store_gone = false, was_stopped = false;
+  std::string last_word;  // of a process that nobody else has told of
   auto last_round = Clock::now();
-  bool was_stopped = false;
   const auto answer = [&](bool mine, const std::string& message) {
     {
       const std::lock_guard lock(mutex_);
@@ -159,39 +184,42 @@ void Watch::run() {
       if (stopping_) return;
       if (!answer_) question = question_;
       lost = question_lost_;
-      if (failed_at && !ending_ && Clock::now() - *failed_at > kEndsByItself) end(gone);
+      if (failed_at && !ending_ && Clock::now() - *failed_at > kEndsByItself) end(last_word);
     }
     if (Clock::now() - last_round > kSilence) was_stopped = true;
-    last_round = Clock::now();
     try {
-      if (!gone.empty()) {
-        if (question) answer(!lost || rank_ <= 1, lost ? gone : *question);
-        continue;
+      if (!store_gone) {
+        show_sign();
+        const bool failed = store_->check({kFailed});
+        if (failed && !failed_at) failed_at = Clock::now();
+        if (!failed) was_stopped = false;  // in vain
+        if (failed && !heard_) {
+          heard_ = true;
+          store_->add(kHeard, 1);
+        }
+        if (question) {
+          if (lost && !failed)
+            if (const auto found = culprits(); !found.empty()) question = found;
+          const bool mine = announce_failure(*store_, fmt::format("rank {}", rank_), *question);
+          if (!heard_) store_->add(kHeard, 1);
+          heard_ = true;
+          wait_until_heard();
+          answer(mine, *question);
+        }
       }
-      show_sign();
-      const bool failed = store_->check({kFailed});
-      if (failed && !failed_at) failed_at = Clock::now();
-      if (failed && !heard_) {
-        heard_ = true;
-        store_->add(kHeard, 1);
-      }
-      if (!question) continue;
-      if (lost && !failed) {
-        const auto found = was_stopped ? was_stopped_message() : culprits();
-        if (!found.empty()) question = found;
-      }
-      const bool mine = announce_failure(*store_, fmt::format("rank {}", rank_), *question);
-      if (!heard_) store_->add(kHeard, 1);
-      heard_ = true;
-      wait_until_heard();
-      last_round = Clock::now();
-      answer(mine, *question);
-    } catch (const std::exception&) {  // the store's host is gone
+    } catch (const std::exception&) {
+      store_gone = true;
       if (!failed_at) failed_at = Clock::now();
-      gone = rank_ <= 1 || !rank_0_hosts_ ? host_gone() : "";
-      if (was_stopped) gone = was_stopped_message();
-      if (question) answer(!lost || rank_ <= 1, lost ? gone : *question);
+      if (!heard_) last_word = was_stopped ? was_stopped_message() : host_gone();
     }
+    if (store_gone && question) {
+      // What is another's fault has been told of already, or nobody but this process is left to know.
+      if (lost)
+        answer(!last_word.empty() && first_on_this_machine(), last_word);
+      else
+        answer(true, *question);
+    }
+    last_round = Clock::now();
   }
 }
 

@@ -21,15 +21,17 @@ class Store;
 
 namespace clipself::distributed {
 
-/// Leaves `message` in the job's store as the word on its failure; false when somebody else has left one. `who`: by rank,
-/// or the launcher.
+/// Leaves `message` in the job's store as the word on its failure; false when somebody else has left one. `who`: by
+/// rank, or the launcher.
 bool announce_failure(c10d::Store& store, const std::string& who, const std::string& message);
 
 class Watch {
  public:
   /// `store` is this watch's own connection: a call to a host that is stopped does not return. `names`: by rank, for
-  /// messages. After a failure anywhere the process has a few seconds to end by itself; then it is ended.
-  Watch(c10::intrusive_ptr<c10d::Store> store, int rank, std::vector<std::string> names, bool rank_0_hosts);
+  /// messages. `job`: what sets it apart from others on the same machine. After a failure anywhere the process has a
+  /// few seconds to end by itself; then it is ended.
+  Watch(c10::intrusive_ptr<c10d::Store> store, int rank, std::vector<std::string> names, bool rank_0_hosts,
+        std::string job);
   ~Watch();
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
@@ -53,10 +55,13 @@ class Watch {
   std::string culprits();
   std::string host_gone() const;
   std::string was_stopped_message() const;
+  /// Without a store: whether this is the one of the job's processes on this machine that tells. Takes a while.
+  bool first_on_this_machine() const;
   /// The store goes with its host: it stays until all that live have heard of the failure.
   void wait_until_heard();
   [[noreturn]] void end(const std::string& message);
 
+  std::string job_;
   c10::intrusive_ptr<c10d::Store> store_;
   int rank_;
   std::vector<std::string> names_;

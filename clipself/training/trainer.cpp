@@ -84,7 +84,7 @@ constexpr std::int64_t kCompareEvery = 1000;
 }  // namespace
 
 NotFinite::NotFinite(std::string term, std::vector<std::int64_t> image_ids)
-    : Error(parts_of(term, image_ids)), term_(std::move(term)), image_ids_(std::move(image_ids)) {}
+    : AgreedError(parts_of(term, image_ids)), term_(std::move(term)), image_ids_(std::move(image_ids)) {}
 
 StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<datasets::Batch>& batches, double lr,
                       std::optional<double> grad_clip_norm, const Rng& rng) {

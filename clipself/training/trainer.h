@@ -18,8 +18,8 @@
 
 namespace clipself::training {
 
-/// A loss or gradients that are not finite.
-class NotFinite : public Error {
+/// A loss or gradients that are not finite, in any process.
+class NotFinite : public distributed::AgreedError {
  public:
   NotFinite(std::string term, std::vector<std::int64_t> image_ids);
   const std::string& term() const { return term_; }  ///< the loss by name, or "gradients"

@@ -46,10 +46,11 @@ ranks() {
 }
 extra=()
 
-# ended SECONDS CODE [CODE]: all ended in that time with that exit code, but for those that were killed.
+# ended SECONDS CODE...: all ended in that time, each with its exit code (those without one with the last).
 ended() {
-  local until=$((SECONDS + $1)) one
-  for one in "${process[@]}"; do
+  local until=$((SECONDS + $1)) i one wanted codes=("${@:2}")
+  for i in "${!process[@]}"; do
+    one=${process[i]} wanted=${codes[i]-${codes[-1]}}
     while kill -0 "$one" 2>/dev/null && ((SECONDS < until)); do sleep 0.1; done
     checks=$((checks + 1))
     if kill -0 "$one" 2>/dev/null; then
@@ -58,7 +59,7 @@ ended() {
     fi
     status=0
     wait "$one" 2>/dev/null || status=$?
-    ((status == $2 || status == ${3-$2} || status == 137)) || failed "$name" "exit code $status instead of $2"
+    ((status == wanted)) || failed "$name" "exit code $status of rank $i instead of $wanted"
   done
 }
 
@@ -86,7 +87,8 @@ accepted 'two processes' "${settings[@]}" --name two --nproc 2
 close two one
 accepted 'three processes, two batches each' "${settings[@]}" --name three --nproc 3 --batch-size 1
 grep -q -- '--total-batch 6: 3 processes x 2 batches of 1 image' "$work.err" || failed three 'does not say how the batch is divided'
-# (Batches of a step count alike, however many regions they have: not the losses of one batch.)
+accepted 'one process, two batches' "${settings[@]}" --name halves --batch-size 3
+close three halves
 name='plain variables'
 ranks 2 "${settings[@]}" --name plain
 ended 60 0
@@ -124,32 +126,52 @@ name='killing the last'
 ranks 3 "${endless[@]}" --name killed
 begun killed
 kill -9 "${process[2]}"
-ended 30 1
+ended 30 1 1 137
 one_message 'rank 2 .*killed, stopped or cut off'
 name='killing the first'
 ranks 3 "${endless[@]}" --name killed_first
 begun killed_first
 kill -9 "${process[0]}"
-ended 30 1
+ended 30 137 1
 one_message 'rank 0 .*killed, stopped or cut off'
 name='one that hangs'
 ranks 3 "${endless[@]}" --name hangs --dist-timeout 3
 begun hangs
 kill -STOP "${process[1]}"
 (sleep 20 && kill -9 "${process[1]}") &
-ended 40 1
+ended 40 1 137 1
 one_message 'rank 1 .*last seen at '
+name='the first two killed'
+ranks 3 "${endless[@]}" --name first_two
+begun first_two
+kill -9 "${process[0]}" "${process[1]}"
+ended 30 137 137 1
+one_message 'rank 0 .*no longer answers'
+name='one that was stopped for a while, and another killed'
+ranks 3 "${endless[@]}" --name paused
+begun paused
+kill -STOP "${process[1]}"
+sleep 4
+kill -CONT "${process[1]}"
+sleep 2
+kill -9 "${process[2]}"
+ended 30 1 1 137
+one_message 'rank 2 .*killed, stopped or cut off'
+name='the first alone throws'
+ranks 2 "${endless[@]}" --name one
+ended 30 2 1
+one_message "rank 0: --name 'one'"
 name='one that throws'
 extra=(--train-data missing.json)
 ranks 3 "${endless[@]}" --name throws
 extra=()
-ended 30 2 1 # 2 of the one whose fault it is
+ended 30 1 1 2
 one_message "rank 2: --train-data 'missing.json'"
 name='another seed'
 extra=(--seed 4)
 ranks 2 "${endless[@]}" --name seeds
 extra=()
-ended 30 2 1 # 2 of the one whose fault it is
+ended 30 2 # both compared
 one_message "'--seed': found '4' on rank 1, but '3' on rank 0"
 name='a process that does not come'
 checks=$((checks + 1))

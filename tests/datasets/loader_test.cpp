@@ -134,7 +134,7 @@ TEST(Loader, AnUnreadableImageIsReplacedByTheNextOfTheOrderAndCountedOnce) {
       EXPECT_EQ(seen[1].first, (std::vector<std::int64_t>{6, 6, 6, 7}));
       EXPECT_EQ(seen[2].first, (std::vector<std::int64_t>{8, 9, 10, 0}));
     }
-    EXPECT_EQ(loader.unreadable(), 3);
+    EXPECT_EQ(loader.unreadable().size(), 3U);
   }
 }
 

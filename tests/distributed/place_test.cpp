@@ -87,10 +87,12 @@ TEST(Place, IsThatOfSrunButNotOfItsBatchScript) {
   step["SLURM_STEP_NUM_TASKS"] = "4";
   step["SLURM_STEP_NODELIST"] = "gpu[07-08]";
   step["SLURM_PROCID"] = "2";
+  step["SLURM_STEP_TASKS_PER_NODE"] = "2(x2)";
   const auto place = place_in(step);
   ASSERT_TRUE(place);
   EXPECT_EQ(place->rank, 2);
   EXPECT_EQ(place->address, "gpu07");
+  EXPECT_EQ(place->local_size, 2);
   step["PMI_RANK"] = "2";  // as srun --mpi=pmi2 sets
   step["PMI_SIZE"] = "4";
   EXPECT_EQ(place_in(step)->launcher, "Slurm");

@@ -17,11 +17,12 @@ fi
 losses() { sed -E 's/.*"step":([0-9]+),.*"loss":([^,]+),.*/\1 \2/' "out/$1/metrics.jsonl"; }
 
 "$program" "${settings[@]}" --name whole </dev/null >"$work.out" 2>"$work.err" || failed whole "exit code $?"
+victim=killed$$ # other tests have names too
 survived=0 lives=0 finished=0
 while ((finished == 0)); do
   resume=()
-  ls out/killed/checkpoints/*.pt >/dev/null 2>&1 && resume=(--resume latest)
-  "$program" "${settings[@]}" --name killed "${resume[@]}" </dev/null >"$work.out" 2>"$work.err" &
+  ls out/$victim/checkpoints/*.pt >/dev/null 2>&1 && resume=(--resume latest)
+  "$program" "${settings[@]}" --name "$victim" "${resume[@]}" </dev/null >"$work.out" 2>"$work.err" &
   process=$!
   lives=$((lives + 1))
   # From before the first step to the middle of the run, in hundredths of a second.
@@ -29,7 +30,7 @@ while ((finished == 0)); do
     sleep "$((RANDOM % 90 / 100)).$(printf '%02d' $((10 + RANDOM % 70)))"
     if kill -9 $process 2>/dev/null; then survived=$((survived + 1)); fi
     # Those that it launched would save and end by themselves; here everything goes at once.
-    ((processes == 1)) || pkill -9 -f -- "^$program .*--name killed" || true
+    ((processes == 1)) || pkill -9 -f -- "^$program .*--name $victim" || true
   fi
   status=0
   wait $process 2>/dev/null || status=$?
@@ -41,19 +42,19 @@ while ((finished == 0)); do
   fi
   # Whatever was being written, what stands under its name is whole.
   checks=$((checks + 1))
-  newest=$(ls -t out/killed/checkpoints/*.pt 2>/dev/null | head -n 1 || true)
+  newest=$(ls -t out/$victim/checkpoints/*.pt 2>/dev/null | head -n 1 || true)
   if [[ -n $newest ]]; then
-    "$program" verify out/killed/checkpoints >"$work.out" 2>"$work.err" || failed "life $lives" 'a checkpoint is not whole'
+    "$program" verify out/$victim/checkpoints >"$work.out" 2>"$work.err" || failed "life $lives" 'a checkpoint is not whole'
   fi
   ((failures == 0)) || break
 done
 checks=$((checks + 1))
-[[ $(losses killed | wc -l) == "$steps" ]] || failed killed "$(losses killed | wc -l) steps instead of $steps"
-diff <(losses whole) <(losses killed) | head -n 5 >"$work.out" && [[ ! -s $work.out ]] || failed killed 'other losses than without kills'
-for name in whole killed; do
+[[ $(losses "$victim" | wc -l) == "$steps" ]] || failed killed "$(losses "$victim" | wc -l) steps instead of $steps"
+diff <(losses whole) <(losses "$victim") | head -n 5 >"$work.out" && [[ ! -s $work.out ]] || failed killed 'other losses than without kills'
+for name in whole "$victim"; do
   "$program" convert "out/$name/checkpoints/epoch_$epochs.pt" "$name.safetensors" 2>/dev/null || failed "$name" 'no last checkpoint'
 done
-cmp -s whole.safetensors killed.safetensors || failed killed 'other weights than without kills'
+cmp -s whole.safetensors "$victim.safetensors" || failed killed 'other weights than without kills'
 ((survived >= kills)) || failed killed "only $survived kills: the run was over"
 echo "$survived kills survived in $lives lives; $steps steps"
 finish
