@@ -81,12 +81,13 @@ Trained train(const Setting& setting, std::shared_ptr<models::ClipModel> student
 
 class SeveralProcesses : public testing::TestWithParam<Setting> {};
 
-// 20 steps of six images. Gradients are sums in another order: after AdamW, which divides by their size, that is more
+// 20 batches of six images. Gradients are sums in another order: after AdamW, which divides by their size, that is more
 // than rounding for weights whose gradients are next to nothing.
 TEST_P(SeveralProcesses, TrainAsOne) {
   const auto setting = GetParam();
-  const auto alone = train({setting.method, 1, 6, 1}, tiny_student(), tiny_frozen(), distributed::Processes::alone());
-  ASSERT_EQ(alone.losses.size(), 20U);
+  const auto alone =
+      train({setting.method, 1, 6, setting.accum_freq}, tiny_student(), tiny_frozen(), distributed::Processes::alone());
+  ASSERT_EQ(alone.losses.size(), 20U / static_cast<unsigned>(setting.accum_freq));
   EXPECT_LT(alone.losses.back(), alone.losses.front());
   std::vector<std::shared_ptr<models::ClipModel>> students, frozen;
   for (int i = 0; i < setting.processes; ++i) {
@@ -109,7 +110,8 @@ TEST_P(SeveralProcesses, TrainAsOne) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, SeveralProcesses,
                          testing::Values(Setting{"clipself", 2, 3, 1}, Setting{"clipself", 3, 2, 1},
-                                         Setting{"regionclip", 2, 3, 1}, Setting{"regionclip", 3, 2, 1}));
+                                         Setting{"clipself", 2, 3, 2}, Setting{"regionclip", 2, 3, 1},
+                                         Setting{"regionclip", 3, 2, 1}));
 
 // What a step has does not depend on how it is divided; only the means of its batches are of unequal numbers of
 // regions.
