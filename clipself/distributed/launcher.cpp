@@ -30,7 +30,7 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kLauncher = "CLIPSELF_LAUNCHER";  // this process's number
-constexpr auto kGrace = 20s;                            // for the others, once one has failed
+constexpr auto kGrace = 25s;                            // for the others, once one has failed
 
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> result;

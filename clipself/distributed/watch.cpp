@@ -21,8 +21,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kBetweenSigns = 500ms;
 constexpr auto kSilence = 3s;        // without a sign for so long a process counts as gone
-constexpr auto kAnswer = 12s;        // of the store to all that a failure asks
-constexpr auto kEndsByItself = 15s;  // after a failure elsewhere
+constexpr auto kAnswer = 15s;        // of the store to all that a failure asks
+constexpr auto kEndsByItself = 20s;  // after a failure elsewhere
 constexpr const char* kFailed = "failed";
 constexpr const char* kHeard = "heard";  // how many know that there is a word on the failure
 
@@ -152,7 +152,7 @@ bool Watch::first_on_this_machine() const {
   if (::bind(held, reinterpret_cast<const sockaddr*>(&address),
              static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)) != 0)
     return false;
-  std::this_thread::sleep_for(kSilence);  // so long the others may take to notice
+  std::this_thread::sleep_for(2 * kSilence);  // so long the others may take to notice
   return true;
 }
 

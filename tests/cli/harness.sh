@@ -25,6 +25,14 @@ run() {
   timeout 120 "$program" "$@" </dev/null >"$work.out" 2>"$work.err" || status=$?
 }
 
+# processes_of NAME: the numbers of the processes that were started with --name NAME.
+processes_of() {
+  local folder
+  for folder in /proc/[0-9]*; do
+    if tr '\0' ' ' <"$folder/cmdline" 2>/dev/null | grep -q -- "^$program .*--name $1 "; then echo "${folder#/proc/}"; fi
+  done 2>/dev/null
+}
+
 # accepted NAME ARGUMENT...: the command ends well. Shows that it is the damage, and nothing else, that is refused.
 accepted() {
   local name=$1

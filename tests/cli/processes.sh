@@ -181,17 +181,16 @@ RANK=0 WORLD_SIZE=2 MASTER_PORT=$((20000 + RANDOM % 20000)) timeout 60 "$program
 ((status == 2)) && grep -q 'no rank 1 within 1 s' "$work.err" || failed "$name" "exit code $status"
 
 # --nproc: no process is left, whoever is killed.
-of_run() { pgrep -f -- "--name $1( |\$)" || true; }
 name='a launched process is killed'
 "$program" "${endless[@]}" --name launched --nproc 2 </dev/null >/dev/null 2>"$work.err.0" &
 process=($!)
 rm -f "$work".err.[12]
 begun launched
-kill -9 "$(of_run launched | grep -vx "${process[0]}" | tail -n 1)"
+kill -9 "$(processes_of launched | grep -vx "${process[0]}" | tail -n 1)"
 ended 30 137
 one_message 'rank [01] .* was killed by signal 9'
 checks=$((checks + 1))
-[[ -z $(of_run launched) ]] || failed "$name" 'a process is left'
+[[ -z $(processes_of launched) ]] || failed "$name" 'a process is left'
 name='the launcher is killed'
 "$program" "${endless[@]}" --name orphans --nproc 2 </dev/null >/dev/null 2>"$work.err.0" &
 process=($!)
@@ -199,11 +198,11 @@ begun orphans
 kill -9 "${process[0]}"
 ended 30 137
 for ((i = 0; i < 300; ++i)); do
-  [[ -z $(of_run orphans) ]] && break
+  [[ -z $(processes_of orphans) ]] && break
   sleep 0.1
 done
 checks=$((checks + 1))
-[[ -z $(of_run orphans) ]] || failed "$name" 'a process is left'
+[[ -z $(processes_of orphans) ]] || failed "$name" 'a process is left'
 name='Ctrl-C'
 "$program" "${endless[@]}" --name interrupted --nproc 2 </dev/null >/dev/null 2>"$work.err" &
 process=($!)

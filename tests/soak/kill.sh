@@ -30,7 +30,7 @@ while ((finished == 0)); do
     sleep "$((RANDOM % 90 / 100)).$(printf '%02d' $((10 + RANDOM % 70)))"
     if kill -9 $process 2>/dev/null; then survived=$((survived + 1)); fi
     # Those that it launched would save and end by themselves; here everything goes at once.
-    ((processes == 1)) || pkill -9 -f -- "^$program .*--name $victim" || true
+    ((processes == 1)) || kill -9 $(processes_of "$victim") 2>/dev/null || true
   fi
   status=0
   wait $process 2>/dev/null || status=$?
