@@ -51,11 +51,12 @@ void PrintTo(const Setting& setting, std::ostream* out) {
 }
 
 Trained train(const Setting& setting, std::shared_ptr<models::ClipModel> student,
-              std::shared_ptr<models::ClipModel> frozen, const std::shared_ptr<distributed::Processes>& processes) {
+              std::shared_ptr<models::ClipModel> frozen, const at::Tensor& nouns,
+              const std::shared_ptr<distributed::Processes>& processes) {
   student->train();
   const auto objective = make_objective(find_method(setting.method), student,
                                         {.frozen = std::move(frozen),
-                                         .nouns = random_nouns(),
+                                         .nouns = nouns,
                                          .retain_weight = 0.5,
                                          .num_sample_classes = 4,
                                          .multiscale = true,
@@ -85,8 +86,9 @@ class SeveralProcesses : public testing::TestWithParam<Setting> {};
 // than rounding for weights whose gradients are next to nothing.
 TEST_P(SeveralProcesses, TrainAsOne) {
   const auto setting = GetParam();
-  const auto alone =
-      train({setting.method, 1, 6, setting.accum_freq}, tiny_student(), tiny_frozen(), distributed::Processes::alone());
+  const auto nouns = random_nouns();  // here: torch's generator is all threads'
+  const auto alone = train({setting.method, 1, 6, setting.accum_freq}, tiny_student(), tiny_frozen(), nouns,
+                           distributed::Processes::alone());
   ASSERT_EQ(alone.losses.size(), 20U / static_cast<unsigned>(setting.accum_freq));
   EXPECT_LT(alone.losses.back(), alone.losses.front());
   std::vector<std::shared_ptr<models::ClipModel>> students, frozen;
@@ -96,7 +98,7 @@ TEST_P(SeveralProcesses, TrainAsOne) {
   }
   distributed::run_as(setting.processes, [&](const auto& processes) {
     const auto rank = static_cast<std::size_t>(processes->rank());
-    const auto shared = train(setting, students[rank], frozen[rank], processes);
+    const auto shared = train(setting, students[rank], frozen[rank], nouns, processes);
     ASSERT_EQ(shared.losses.size(), alone.losses.size());
     for (std::size_t i = 0; i < alone.losses.size(); ++i) {
       EXPECT_NEAR(shared.losses[i], alone.losses[i], 1e-6 * alone.losses[i] + 1e-6) << "step " << i;
