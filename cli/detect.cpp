@@ -89,7 +89,7 @@ evaluation::Detections DetectionTester::detect(const LoadedDetector& loaded, con
   if (processes.any(stopped)) throw Interrupted{};
   std::vector<std::int64_t> order;
   for (const auto& image : truth_->images) order.push_back(image.id);
-  return evaluation::gather(found, order, processes);
+  return evaluation::gather(std::move(found), order, processes);
 }
 
 DetectionTester::Report DetectionTester::measure(const LoadedDetector& loaded, const evaluation::Detections& found,

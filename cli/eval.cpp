@@ -44,12 +44,17 @@ EvalReport region_report(const EvalCommand& command, const std::function<bool()>
   return {evaluation::report_json(result), evaluation::report_table(result, command.per_class)};
 }
 
-void run(EvalCommand& command, const std::shared_ptr<distributed::Processes>& processes) {
-  if (processes->size() > 1 && command.task != "regions")
+/// Throws Error when so many processes cannot divide the task among them.
+void check_divisible(const std::string& task, int processes) {
+  if (processes > 1 && task != "regions")
     throw Error({.doing = "--task",
-                 .where = command.task,
-                 .found = fmt::format("{} processes", processes->size()),
+                 .where = task,
+                 .found = fmt::format("{} processes", processes),
                  .expected = "one: only regions are divided among several"});
+}
+
+void run(EvalCommand& command, const std::shared_ptr<distributed::Processes>& processes) {
+  check_divisible(command.task, processes->size());
   command.data.prefix(command.data_root);
   command.images.prefix(command.data_root);
   command.detections.prefix(command.data_root);
@@ -104,8 +109,10 @@ void add_eval(CLI::App& app) {
   sub->add_option("--out", command->out, "Also write the JSON report to this file");
   sub->add_flag("--json", command->json, "Print the JSON report instead of tables");
   sub->add_flag("--per-class", command->per_class, "Print a row for every class");
-  sub->callback(
-      [command] { run_together(command->processes, [&](const auto& processes) { run(*command, processes); }); });
+  sub->callback([command] {
+    if (command->processes.launches()) check_divisible(command->task, command->processes.processes);
+    run_together(command->processes, [&](const auto& processes) { run(*command, processes); });
+  });
 }
 
 }  // namespace clipself::cli

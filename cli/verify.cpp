@@ -245,8 +245,7 @@ void add_verify(CLI::App& app) {
   command
       ->add_option("dir", options->folder,
                    "Folder with reference cases, a case's kind being its folder's name; or checkpoints, arrays, "
-                   "images, annotations, "
-                   "or a folder of them")
+                   "images, annotations, or a folder of them")
       ->required()
       ->type_name("DIR");
   command->add_option("--kind", options->only, "Only these kinds: " + known)
@@ -265,9 +264,8 @@ void add_verify(CLI::App& app) {
   command->add_flag("--verbose", options->verbose, "List every tensor instead of the worst of a case");
   command->footer(
       "Columns: the worst absolute difference; the worst difference relative to the expected value (values above the\n"
-      "absolute tolerance only). Exit code: 0 all within tolerance or whole, 1 something beyond it, 2 a case or file "
-      "cannot be\n"
-      "read.");
+      "absolute tolerance only). Exit code: 0 all within tolerance or whole, 1 something beyond it, 2 a case or file\n"
+      "cannot be read.");
   command->callback([options] { verify::verify(*options); });
 }
 

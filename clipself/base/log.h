@@ -14,8 +14,8 @@ void start_logging();
 void name_process(int rank);
 /// From here on warnings of others than the first are their own: they are logged too.
 void show_warnings();
-/// Adds `file` (appended to, parents created; from 16 MB on it is moved to FILE.1.EXT, up to three such are kept) as a second place for every later message. Throws Error when it cannot
-/// be opened.
+/// Adds `file` (appended to, parents created; from 16 MB on it is moved to FILE.1.EXT, up to three such are kept) as a
+/// second place for every later message. Throws Error when it cannot be opened.
 void add_log_file(const std::filesystem::path& file);
 
 }  // namespace clipself

@@ -129,7 +129,7 @@ void write_detections(const std::filesystem::path& path, const Detections& detec
   file.commit();
 }
 
-Detections gather(const Detections& mine, const std::vector<std::int64_t>& order, distributed::Processes& processes) {
+Detections gather(Detections mine, const std::vector<std::int64_t>& order, distributed::Processes& processes) {
   if (processes.size() == 1) return mine;
   // An image, a category, how many counts its mask has (-1: no mask), and then the masks one after another: height,
   // width, counts.

@@ -42,6 +42,6 @@ Detections read_detections(const std::filesystem::path& path, const datasets::An
 void write_detections(const std::filesystem::path& path, const Detections& detections);
 
 /// Those of all processes, in the order that one process would have found them in: `order` are the images' ids.
-Detections gather(const Detections& mine, const std::vector<std::int64_t>& order, distributed::Processes& processes);
+Detections gather(Detections mine, const std::vector<std::int64_t>& order, distributed::Processes& processes);
 
 }  // namespace clipself::evaluation

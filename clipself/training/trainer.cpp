@@ -31,41 +31,36 @@ ErrorParts parts_of(const std::string& term, const std::vector<std::int64_t>& im
 /// What all processes make of a term.
 struct AgreedTerm {
   double value = 0;
-  double factor = 1;  ///< of this process's, so that the mean over the processes is the mean over what they counted
-  bool finite = true;
+  double factor = 1;   ///< of this process's, so that the mean over the processes is the mean over what they counted
+  bool finite = true;  ///< in all processes
+  bool finite_here = true;  ///< in this one
 };
-
-bool is_finite(const LossTerm& term) {
-  return !term.value.requires_grad() || std::isfinite(term.value.item<double>());
-}
 
 std::vector<AgreedTerm> agree_on(const LossTerms& terms, distributed::Processes& processes) {
   std::vector<AgreedTerm> agreed;
-  if (processes.size() == 1) {
-    for (const auto& term : terms)
-      agreed.push_back({.value = term.value.item<double>(), .factor = 1, .finite = is_finite(term)});
-    return agreed;
+  for (const auto& term : terms) {
+    const double value = term.value.item<double>();  // once: it waits for a device
+    const bool finite = !term.value.requires_grad() || std::isfinite(value);
+    agreed.push_back({.value = value, .factor = 1, .finite = finite, .finite_here = finite});
   }
+  if (processes.size() == 1) return agreed;
   const auto count = static_cast<std::int64_t>(terms.size());
   const auto sums = at::zeros({count, 3}, at::kDouble);  // counts, values times counts, not finite
   auto mine = sums.accessor<double, 2>();
   for (std::int64_t i = 0; i < count; ++i) {
-    const auto& term = terms[static_cast<std::size_t>(i)];
-    const double value = term.value.item<double>();
-    mine[i][0] = term.count;
-    if (is_finite(term))
-      mine[i][1] = term.count > 0 ? value * term.count : 0.0;
-    else
-      mine[i][2] = 1;
+    const double things = terms[static_cast<std::size_t>(i)].count;
+    const auto& own = agreed[static_cast<std::size_t>(i)];
+    mine[i][0] = things;
+    mine[i][1] = own.finite && things > 0 ? own.value * things : 0.0;
+    mine[i][2] = own.finite ? 0 : 1;
   }
-  const auto own_counts = sums.select(1, 0).clone();
   processes.sum(sums);
   for (std::int64_t i = 0; i < count; ++i) {
     const double all = mine[i][0];
-    const double own = own_counts.const_data_ptr<double>()[i];
-    agreed.push_back({.value = all > 0 ? mine[i][1] / all : 0.0,
-                      .factor = all > 0 ? own * processes.size() / all : 1.0,
-                      .finite = mine[i][2] == 0});
+    auto& term = agreed[static_cast<std::size_t>(i)];
+    term.value = all > 0 ? mine[i][1] / all : 0.0;
+    if (all > 0) term.factor = terms[static_cast<std::size_t>(i)].count * processes.size() / all;
+    term.finite = mine[i][2] == 0;
   }
   return agreed;
 }
@@ -106,7 +101,7 @@ StepReport train_step(Objective& objective, AdamW& optimizer, const std::vector<
     if (const auto bad = std::ranges::find(agreed, false, &AgreedTerm::finite); bad != agreed.end()) {
       optimizer.zero_grad();
       const auto& culprit = terms[static_cast<std::size_t>(bad - agreed.begin())];
-      throw NotFinite(culprit.name, all_ids(processes, is_finite(culprit) ? IdList{} : batch.image_ids));
+      throw NotFinite(culprit.name, all_ids(processes, bad->finite_here ? IdList{} : batch.image_ids));
     }
     at::Tensor total;  // of what can be minimised; an accuracy has no gradient
     for (std::size_t k = 0; k < terms.size(); ++k) {

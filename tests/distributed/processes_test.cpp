@@ -122,24 +122,16 @@ TEST(Joining, TellsThatNobodyAnswers) {
 }
 
 TEST(Joining, TellsThatThePortIsInUse) {
-  const int listening = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_ANY);
-  socklen_t size = sizeof(address);
-  ASSERT_EQ(::bind(listening, reinterpret_cast<sockaddr*>(&address), size), 0);
-  ASSERT_EQ(::listen(listening, 1), 0);
-  ASSERT_EQ(::getsockname(listening, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const TakenPort taken;
   Place place;
   place.world_size = 2;
-  place.port = ntohs(address.sin_port);
+  place.port = taken.number();
   try {
     Processes::join(place, std::chrono::seconds(1));
     FAIL();
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find("in use"), std::string::npos) << error.what();
   }
-  ::close(listening);
 }
 
 }  // namespace
