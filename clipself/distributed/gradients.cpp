@@ -1,6 +1,7 @@
 #include "clipself/distributed/gradients.h"
 
 #include <algorithm>
+#include <new>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 #include <unordered_map>
 
@@ -51,11 +52,12 @@ void GradientAverage::backward(const at::Tensor& loss) {
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
+    // Operators throw c10::Error; Gloo's exceptions are none, and c10d's are of a kind of their own.
+    const bool of_operator =
+        dynamic_cast<const c10::Error*>(&error) != nullptr && dynamic_cast<const c10::DistError*>(&error) == nullptr;
+    if (of_operator || dynamic_cast<const std::bad_alloc*>(&error) != nullptr) throw;
     const std::string text = error.what();
-    // Gloo's exceptions lose their type on the way through a future.
-    if (text.find("gloo") != std::string::npos || text.find("NCCL") != std::string::npos)
-      throw ConnectionLost(text.substr(0, text.find('\n')));
-    throw;
+    throw ConnectionLost(text.substr(0, text.find('\n')));
   }
 }
 

@@ -131,7 +131,7 @@ bool Watch::speaks(std::string& message, bool lost) {
   // The store does not answer.
   if (!lost) return true;
   message = host_gone();
-  return first_on_this_machine();
+  return claim_the_word();
 }
 
 void Watch::wait_until_heard() {
@@ -141,7 +141,7 @@ void Watch::wait_until_heard() {
     std::this_thread::sleep_for(kBetweenSigns / 10);
 }
 
-bool Watch::first_on_this_machine() const {
+bool Watch::claim_the_word() const {
   // A name that one process at a time can have, and that goes with it.
   const int held = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   sockaddr_un address{};
@@ -149,15 +149,12 @@ bool Watch::first_on_this_machine() const {
   const std::string name = '\0' + job_;
   const std::size_t length = std::min(name.size(), sizeof(address.sun_path));
   std::copy_n(name.begin(), length, address.sun_path);
-  if (::bind(held, reinterpret_cast<const sockaddr*>(&address),
-             static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)) != 0)
-    return false;
-  std::this_thread::sleep_for(2 * kSilence);  // so long the others may take to notice
-  return true;
+  return ::bind(held, reinterpret_cast<const sockaddr*>(&address),
+                static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + length)) == 0;
 }
 
 void Watch::end(const std::string& message) {
-  if (!message.empty() && first_on_this_machine()) std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
+  if (!message.empty()) std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
   std::fflush(stderr);
   ::_exit(1);
 }
@@ -165,7 +162,8 @@ void Watch::end(const std::string& message) {
 void Watch::run() {
   std::optional<Clock::time_point> failed_at;
   bool store_gone = false, was_stopped = false;
-  std::string last_word;  // of a process that nobody else has told of
+  std::string last_word;  // that only this process is left to say
+  Clock::time_point gone_at{};
   auto last_round = Clock::now();
   const auto answer = [&](bool mine, const std::string& message) {
     {
@@ -209,15 +207,16 @@ void Watch::run() {
       }
     } catch (const std::exception&) {
       store_gone = true;
-      if (!failed_at) failed_at = Clock::now();
-      if (!heard_) last_word = was_stopped ? was_stopped_message() : host_gone();
+      gone_at = Clock::now();
+      if (!failed_at) failed_at = gone_at;
+      // Now, and not when this process comes to an end: all notice at about the same time that the store is gone, but
+      // some only by the end of others that they cannot go on.
+      if (!heard_ && claim_the_word()) last_word = was_stopped ? was_stopped_message() : host_gone();
     }
     if (store_gone && question) {
-      // What is another's fault has been told of already, or nobody but this process is left to know.
-      if (lost)
-        answer(!last_word.empty() && first_on_this_machine(), last_word);
-      else
-        answer(true, *question);
+      // The claim goes with this process: the others must have met it.
+      if (lost && !last_word.empty()) std::this_thread::sleep_until(gone_at + kSilence);
+      answer(!lost || !last_word.empty(), lost ? last_word : *question);
     }
     last_round = Clock::now();
   }

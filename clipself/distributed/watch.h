@@ -55,8 +55,9 @@ class Watch {
   std::string culprits();
   std::string host_gone() const;
   std::string was_stopped_message() const;
-  /// Without a store: whether this is the one of the job's processes on this machine that tells. Takes a while.
-  bool first_on_this_machine() const;
+  /// Without a store: whether this is the first of the job's processes on this machine to ask, and so the one that
+  /// tells.
+  bool claim_the_word() const;
   /// The store goes with its host: it stays until all that live have heard of the failure.
   void wait_until_heard();
   [[noreturn]] void end(const std::string& message);
