@@ -25,10 +25,11 @@ run() {
   timeout 120 "$program" "$@" </dev/null >"$work.out" 2>"$work.err" || status=$?
 }
 
-# processes_of NAME: the numbers of the processes that were started with --name NAME.
+# processes_of NAME: the numbers of this test's processes that were started with --name NAME.
 processes_of() {
   local folder
   for folder in /proc/[0-9]*; do
+    [[ $folder/cwd -ef . ]] || continue
     if tr '\0' ' ' <"$folder/cmdline" 2>/dev/null | grep -q -- "^$program .*--name $1 "; then echo "${folder#/proc/}"; fi
   done 2>/dev/null
 }

@@ -34,7 +34,7 @@ close() {
 ranks() {
   local count=$1 rank
   shift
-  port=$((20000 + RANDOM % 20000))
+  port=$((20000 + RANDOM % 12000))
   process=()
   rm -f "$work".err.*
   for ((rank = 0; rank < count; ++rank)); do
@@ -95,13 +95,13 @@ ended 60 0
 close plain one
 if command -v mpirun >/dev/null; then
   checks=$((checks + 1))
-  timeout 60 mpirun --allow-run-as-root --oversubscribe -np 2 "$program" "${settings[@]}" --name mpi </dev/null >"$work.out" 2>"$work.err" ||
+  timeout 60 mpirun --allow-run-as-root --oversubscribe -x MASTER_PORT=$((20000 + RANDOM % 12000)) -np 2 "$program" "${settings[@]}" --name mpi </dev/null >"$work.out" 2>"$work.err" ||
     failed mpirun "exit code $?"
   close mpi one
 fi
 if command -v torchrun >/dev/null && torchrun --help >/dev/null 2>&1; then
   checks=$((checks + 1))
-  timeout 90 torchrun --no-python --nproc-per-node 2 --master-port $((20000 + RANDOM % 20000)) -- "$program" "${settings[@]}" --name torchrun \
+  timeout 90 torchrun --no-python --nproc-per-node 2 --master-port $((20000 + RANDOM % 12000)) -- "$program" "${settings[@]}" --name torchrun \
     </dev/null >"$work.out" 2>"$work.err" || failed torchrun "exit code $?"
   close torchrun one
 fi
@@ -176,7 +176,7 @@ one_message "'--seed': found '4' on rank 1, but '3' on rank 0"
 name='a process that does not come'
 checks=$((checks + 1))
 status=0
-RANK=0 WORLD_SIZE=2 MASTER_PORT=$((20000 + RANDOM % 20000)) timeout 60 "$program" "${settings[@]}" --name lonely --dist-timeout 1 \
+RANK=0 WORLD_SIZE=2 MASTER_PORT=$((20000 + RANDOM % 12000)) timeout 60 "$program" "${settings[@]}" --name lonely --dist-timeout 1 \
   >"$work.out" 2>"$work.err" || status=$?
 ((status == 2)) && grep -q 'no rank 1 within 1 s' "$work.err" || failed "$name" "exit code $status"
 
