@@ -80,7 +80,12 @@ void run_together(const ProcessFlags& flags,
   if (!place) return body(distributed::Processes::alone());
 
   name_process(place->rank);
-  const auto processes = distributed::Processes::join(*place, std::chrono::seconds(flags.timeout));
+  std::shared_ptr<distributed::Processes> processes;
+  try {
+    processes = distributed::Processes::join(*place, std::chrono::seconds(flags.timeout));
+  } catch (const distributed::ConnectionLost&) {
+    throw ExitCode{1};  // another process tells
+  }
   share_processors(place->local_size, launched);
   spdlog::info("{} processes, {} of them on this machine with {} each", processes->size(), processes->local_size(),
                at::get_num_threads() == 1 ? "1 thread" : fmt::format("{} threads", at::get_num_threads()));

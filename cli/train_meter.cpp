@@ -53,17 +53,6 @@ void TrainMeter::write(const std::string& line) {
     throw Error({.doing = "writing", .where = file_.string(), .found = "a failure", .hint = "is the disk full?"});
 }
 
-void TrainMeter::warn_of_spike(const training::StepReport& report) {
-  constexpr double kForget = 0.02, kDeviations = 8;
-  constexpr std::int64_t kSettled = 50;
-  const double off = report.loss - smooth_loss_;
-  if (steps_ > kSettled && off > kDeviations * std::sqrt(smooth_square_)) {
-    bar_.clear();
-    spdlog::warn("step {}: the loss leapt to {:.4f} from about {:.4f}", report.step + 1, report.loss, smooth_loss_);
-  }
-  smooth_square_ += kForget * (off * off - smooth_square_);
-}
-
 void TrainMeter::step(const training::StepReport& report) {
   if (report.left_out) {
     write(nlohmann::ordered_json{
@@ -72,10 +61,13 @@ void TrainMeter::step(const training::StepReport& report) {
     bar_.update(report.step + 1);
     return;
   }
-  warn_of_spike(report);
-  // Running means that forget the first steps quickly: those are slow and say little.
+  const double usual_loss = trend_.mean();
+  if (trend_.leaps(report.loss)) {
+    bar_.clear();
+    spdlog::warn("step {}: the loss leapt to {:.4f} from about {:.4f}", report.step + 1, report.loss, usual_loss);
+  }
+  // A running mean that forgets the first steps quickly: those are slow and say little.
   const double weight = std::max(0.02, 1.0 / static_cast<double>(++steps_));
-  smooth_loss_ += weight * (report.loss - smooth_loss_);
   smooth_seconds_ += weight * (report.seconds - smooth_seconds_);
   const double images_per_second = static_cast<double>(report.images) / std::max(report.seconds, 1e-9);
   const double left = smooth_seconds_ * static_cast<double>(total_steps_ - report.step - 1);
@@ -104,11 +96,11 @@ void TrainMeter::step(const training::StepReport& report) {
         "step {:>6}/{} | epoch {} | loss {:.5f} ({:.5f}){} | norm {:.3f} | lr {:.2e} | {:.0f} ms (data {:.0f}) | "
         "{:.2f} "
         "images/s | {} left",
-        report.step + 1, total_steps_, report.epoch, report.loss, smooth_loss_, terms, report.grad_norm, report.lr,
+        report.step + 1, total_steps_, report.epoch, report.loss, trend_.mean(), terms, report.grad_norm, report.lr,
         report.seconds * 1e3, report.data_seconds * 1e3, images_per_second, format_duration(left));
   }
   bar_.update(report.step + 1,
-              fmt::format("loss {:.4f}  lr {:.1e}  {:.2f} images/s", smooth_loss_, report.lr, images_per_second));
+              fmt::format("loss {:.4f}  lr {:.1e}  {:.2f} images/s", trend_.mean(), report.lr, images_per_second));
 }
 
 void TrainMeter::evaluation(const std::string& name, std::int64_t epochs_done, std::int64_t steps_done,

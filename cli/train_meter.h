@@ -11,6 +11,7 @@
 
 #include "clipself/base/progress.h"
 #include "clipself/formats/tensorboard.h"
+#include "clipself/training/loss_trend.h"
 #include "clipself/training/trainer.h"
 
 namespace clipself::cli {
@@ -33,8 +34,6 @@ class TrainMeter {
 
  private:
   void write(const std::string& line);
-  /// When a loss is far above what those before it were.
-  void warn_of_spike(const training::StepReport& report);
 
   std::filesystem::path file_;
   std::set<std::int64_t> evaluated_;
@@ -43,7 +42,8 @@ class TrainMeter {
   Progress bar_;
   std::int64_t total_steps_, first_step_, steps_ = 0;
   int log_every_;
-  double smooth_loss_ = 0, smooth_square_ = 0, smooth_seconds_ = 0;
+  training::LossTrend trend_;
+  double smooth_seconds_ = 0;
 };
 
 }  // namespace clipself::cli

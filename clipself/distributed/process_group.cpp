@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <mutex>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
@@ -34,8 +35,10 @@ std::string as_text(const std::vector<std::uint8_t>& bytes) {
   return {bytes.begin(), bytes.end()};
 }
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
+/// Without the place in Gloo's source.
+std::string first_line(std::string text) {
+  text = text.substr(0, text.find('\n'));
+  return text.starts_with("[enforce fail at ") ? text.substr(text.find("] ") + 2) : text;
 }
 
 /// The address of this machine's by which it reaches `host`: others reach it by that one too. A host's name, as it is
@@ -65,8 +68,12 @@ std::string own_address_towards(const std::string& host, std::uint16_t port) {
 }
 
 // c10d logs what it also throws, with its stack.
-void quieten_library() {
-  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+void settle_process() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
+    std::signal(SIGPIPE, SIG_IGN);  // a connection that another has closed is an error of an exchange, not the end
+  });
 }
 
 c10::intrusive_ptr<c10d::Store> connect(const Place& place, bool host, std::chrono::seconds timeout) {
@@ -94,6 +101,13 @@ c10::intrusive_ptr<c10d::Store> connect(const Place& place, bool host, std::chro
                  .expected = host ? "an address of this machine" : "rank 0 there",
                  .hint = "are MASTER_ADDR and MASTER_PORT those of rank 0?"});
   }
+}
+
+/// The others fail alike, a moment before or after: one of a machine throws Error, the rest ConnectionLost.
+[[noreturn]] void tell_once(const std::string& job, const Error& error) {
+  if (!claim_the_word(job)) throw ConnectionLost(error.what());
+  std::this_thread::sleep_for(kSilence);
+  throw error;
 }
 
 /// Returns everybody's name by rank, once all are there.
@@ -167,19 +181,31 @@ c10::intrusive_ptr<c10d::Backend> gloo(const c10::intrusive_ptr<c10d::Store>& st
 class Group : public Processes {
  public:
   Group(const Place& place, std::chrono::seconds timeout) : place_(place), timeout_(timeout) {
-    const bool hosts = place.rank == 0 && !place.launcher_hosts;
-    store_ = connect(place, hosts, timeout);
-    const auto names = meet(*store_, place, timeout);
-    watch_ = std::make_unique<Watch>(connect(place, false, timeout), place.rank, names, !place.launcher_hosts,
-                                     fmt::format("clipself/{}:{}/{}", place.address, place.port, place.attempt));
+    const auto job = fmt::format("clipself/{}:{}/{}", place.address, place.port, place.attempt);
+    std::vector<std::string> names;
+    try {
+      store_ = connect(place, place.rank == 0 && !place.launcher_hosts, timeout);
+      names = meet(*store_, place, timeout);
+      watch_ = std::make_unique<Watch>(connect(place, false, timeout), place.rank, names, !place.launcher_hosts, job);
+    } catch (const Error& error) {
+      tell_once(job, error);
+    } catch (const c10::DistError& error) {
+      tell_once(job, Error({.doing = "joining the processes of a job",
+                            .where = fmt::format("{}:{}", place.address, place.port),
+                            .found = "no answer any more (" + first_line(error.what()) + ")",
+                            .expected = "rank 0 there"}));
+    }
     try {
       control_ = gloo(store_, "control", place, timeout);
     } catch (const std::exception& error) {
-      throw Error({.doing = "joining the processes of a job",
-                   .where = names[static_cast<std::size_t>(place.rank)],
-                   .found = first_line(error.what()),
-                   .expected = "a way to every other process",
-                   .hint = "GLOO_SOCKET_IFNAME names the network to use"});
+      std::string message = Error({.doing = "joining the processes of a job",
+                                   .where = names[static_cast<std::size_t>(place.rank)],
+                                   .found = first_line(error.what()),
+                                   .expected = "a way to every other process",
+                                   .hint = "GLOO_SOCKET_IFNAME names the network to use"})
+                                .what();
+      if (!watch_->speaks(message, /*lost=*/true)) throw ConnectionLost(message);
+      throw Error(message);
     }
   }
 
@@ -299,8 +325,7 @@ class Group : public Processes {
 
 std::shared_ptr<Processes> Processes::join(const Place& place, std::chrono::seconds timeout) {
   if (place.world_size == 1) return alone();
-  quieten_library();
-  std::signal(SIGPIPE, SIG_IGN);  // a connection that another has closed is an error of this exchange, not the end
+  settle_process();
   return std::make_shared<Group>(place, timeout);
 }
 

@@ -37,7 +37,8 @@ class Processes {
  public:
   /// This one only: every exchange gives back what it is given.
   static std::shared_ptr<Processes> alone();
-  /// Waits for all others. `timeout` bounds this and every later exchange. Throws Error naming who did not come.
+  /// Waits for all others. `timeout` bounds this and every later exchange. Throws Error naming who did not come, or
+  /// ConnectionLost where another process tells of that.
   static std::shared_ptr<Processes> join(const Place& place, std::chrono::seconds timeout);
   virtual ~Processes() = default;
 

@@ -20,7 +20,6 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kBetweenSigns = 500ms;
-constexpr auto kSilence = 3s;        // without a sign for so long a process counts as gone
 constexpr auto kAnswer = 15s;        // of the store to all that a failure asks
 constexpr auto kEndsByItself = 20s;  // after a failure elsewhere
 constexpr const char* kFailed = "failed";
@@ -93,7 +92,7 @@ std::string Watch::culprits() {
     const auto& then = before[static_cast<std::size_t>(rank)];
     const auto now = sign_of(rank);
     const auto& name = names_[static_cast<std::size_t>(rank)];
-    if (!now || !then || now->text == then->text) {
+    if (!now || (then && now->text == then->text)) {
       ++silent_;
       silent += (silent.empty() ? "" : " and ") + name + (now ? ", last seen at " + now->activity + "," : "");
     } else if (now->exchanges < exchanges_.load(std::memory_order_relaxed))
@@ -131,7 +130,7 @@ bool Watch::speaks(std::string& message, bool lost) {
   // The store does not answer.
   if (!lost) return true;
   message = host_gone();
-  return claim_the_word();
+  return claim_the_word(job_);
 }
 
 void Watch::wait_until_heard() {
@@ -141,12 +140,12 @@ void Watch::wait_until_heard() {
     std::this_thread::sleep_for(kBetweenSigns / 10);
 }
 
-bool Watch::claim_the_word() const {
+bool claim_the_word(const std::string& job) {
   // A name that one process at a time can have, and that goes with it.
   const int held = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  const std::string name = '\0' + job_;
+  const std::string name = '\0' + job;
   const std::size_t length = std::min(name.size(), sizeof(address.sun_path));
   std::copy_n(name.begin(), length, address.sun_path);
   return ::bind(held, reinterpret_cast<const sockaddr*>(&address),
@@ -211,7 +210,7 @@ void Watch::run() {
       if (!failed_at) failed_at = gone_at;
       // Now, and not when this process comes to an end: all notice at about the same time that the store is gone, but
       // some only by the end of others that they cannot go on.
-      if (!heard_ && claim_the_word()) last_word = was_stopped ? was_stopped_message() : host_gone();
+      if (!heard_ && claim_the_word(job_)) last_word = was_stopped ? was_stopped_message() : host_gone();
     }
     if (store_gone && question) {
       // The claim goes with this process: the others must have met it.

@@ -25,6 +25,14 @@ namespace clipself::distributed {
 /// rank, or the launcher.
 bool announce_failure(c10d::Store& store, const std::string& who, const std::string& message);
 
+/// How long a claim must be held, and a process be silent to count as gone.
+inline constexpr std::chrono::seconds kSilence{3};
+
+/// Whether this is the first process of `job` on this machine to ask, and so the one that tells where no store can be
+/// asked. The claim goes with the process, which is to live for kSilence more: the others notice at about the same
+/// time.
+bool claim_the_word(const std::string& job);
+
 class Watch {
  public:
   /// `store` is this watch's own connection: a call to a host that is stopped does not return. `names`: by rank, for
@@ -55,9 +63,6 @@ class Watch {
   std::string culprits();
   std::string host_gone() const;
   std::string was_stopped_message() const;
-  /// Without a store: whether this is the first of the job's processes on this machine to ask, and so the one that
-  /// tells.
-  bool claim_the_word() const;
   /// The store goes with its host: it stays until all that live have heard of the failure.
   void wait_until_heard();
   [[noreturn]] void end(const std::string& message);

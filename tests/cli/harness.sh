@@ -25,12 +25,12 @@ run() {
   timeout 120 "$program" "$@" </dev/null >"$work.out" 2>"$work.err" || status=$?
 }
 
-# processes_of NAME: the numbers of this test's processes that were started with --name NAME.
+# processes_of WORDS: the numbers of this test's processes that were started with these words, such as --name NAME.
 processes_of() {
   local folder
   for folder in /proc/[0-9]*; do
     [[ $folder/cwd -ef . ]] || continue
-    if tr '\0' ' ' <"$folder/cmdline" 2>/dev/null | grep -q -- "^$program .*--name $1 "; then echo "${folder#/proc/}"; fi
+    if tr '\0' ' ' <"$folder/cmdline" 2>/dev/null | grep -q -- "^$program .*$1 "; then echo "${folder#/proc/}"; fi
   done 2>/dev/null
 }
 

@@ -18,19 +18,19 @@ settings=(train --model model.json --pretrained none --precision fp32 --det-imag
 endless=("${settings[@]}" --epochs 1000000)
 settings+=(--epochs 60)
 
-losses() { sed -E 's/.*"step":([0-9]+),.*"loss":([^,]+),.*/\1 \2/' "out/$1/metrics.jsonl"; }
+losses() { sed -nE 's/.*"step":([0-9]+),.*"loss":([^,]+),.*/\1 \2/p' "out/$1/metrics.jsonl"; }
 
-# close NAME OTHER: the same steps with the same losses, but for rounding.
+# close NAME OTHER [STEPS]: the same steps with the same losses, but for rounding.
 close() {
   checks=$((checks + 1))
   paste <(losses "$2") <(losses "$1") | awk '
     function abs(x) { return x < 0 ? -x : x }
     $1 != $3 || abs($2 - $4) > 1e-5 * $2 { print "step", $1, $3, "loss", $2, $4; wrong = 1 }
-    END { exit wrong || NR < 60 }' >"$work.out" || failed "$1" "other losses than $2"
+    END { exit wrong || NR < '"${3-60}"' }' >"$work.out" || failed "$1" "other losses than $2"
 }
 
 # ranks COUNT ARGUMENT...: that many processes by plain variables; `extra`, if set, is an array of a command's arguments for
-# the last. Sets `process`, by rank.
+# the last; the rank `absent`, if set, does not come. Sets `process`, by rank.
 ranks() {
   local count=$1 rank
   shift
@@ -38,15 +38,16 @@ ranks() {
   process=()
   rm -f "$work".err.*
   for ((rank = 0; rank < count; ++rank)); do
+    [[ $rank != "$absent" ]] || continue
     local own=("$@")
     ((rank < count - 1)) || own+=("${extra[@]}")
     RANK=$rank WORLD_SIZE=$count MASTER_PORT=$port "$program" "${own[@]}" </dev/null >/dev/null 2>"$work.err.$rank" &
     process+=($!)
   done
 }
-extra=()
+extra=() absent=
 
-# ended SECONDS CODE...: all ended in that time, each with its exit code (those without one with the last).
+# ended SECONDS CODE...: all ended in that time, each with its exit code, a pattern (those without one with the last).
 ended() {
   local until=$((SECONDS + $1)) i one wanted codes=("${@:2}")
   for i in "${!process[@]}"; do
@@ -59,7 +60,7 @@ ended() {
     fi
     status=0
     wait "$one" 2>/dev/null || status=$?
-    ((status == wanted)) || failed "$name" "exit code $status of rank $i instead of $wanted"
+    [[ $status == $wanted ]] || failed "$name" "exit code $status of rank $i instead of $wanted"
   done
 }
 
@@ -108,15 +109,15 @@ fi
 
 # Stopped as two processes, gone on with as three, as one: the images of every step are the same.
 name='stopping one of them'
-ranks 2 "${settings[@]}" --epochs 400 --lr-scheduler const --name stopped
+ranks 2 "${settings[@]}" --epochs 400 --name stopped
 begun stopped
 kill -TERM "${process[1]}"
 ended 60 143
 checks=$((checks + 1))
 grep -q -- '--name stopped --resume latest' "$work.err.0" || failed stopped 'does not say how to go on'
 before=$(wc -l <out/stopped/metrics.jsonl)
-accepted 'whole' "${settings[@]}" --epochs 400 --lr-scheduler const --name whole
-accepted 'going on as three' "${settings[@]}" --epochs 400 --lr-scheduler const --name stopped --resume latest --nproc 3
+accepted 'whole' "${settings[@]}" --epochs 400 --name whole
+accepted 'going on as three' "${settings[@]}" --epochs 400 --name stopped --resume latest --nproc 3
 close stopped whole
 checks=$((checks + 1))
 ((before < 400)) || failed stopped 'was not stopped'
@@ -173,12 +174,22 @@ ranks 2 "${endless[@]}" --name seeds
 extra=()
 ended 30 2 # both compared
 one_message "'--seed': found '4' on rank 1, but '3' on rank 0"
+# While they come together: one of a machine tells.
 name='a process that does not come'
-checks=$((checks + 1))
-status=0
-RANK=0 WORLD_SIZE=2 MASTER_PORT=$((20000 + RANDOM % 12000)) timeout 60 "$program" "${settings[@]}" --name lonely --dist-timeout 1 \
-  >"$work.out" 2>"$work.err" || status=$?
-((status == 2)) && grep -q 'no rank 1 within 1 s' "$work.err" || failed "$name" "exit code $status"
+absent=1
+ranks 3 "${settings[@]}" --name lonely --dist-timeout 1
+ended 30 '[12]'
+one_message 'no rank 1 within 1 s'
+name='nobody hosts'
+absent=0
+ranks 3 "${settings[@]}" --name headless --dist-timeout 1
+ended 30 '[12]'
+one_message 'no answer within 1 s; expected rank 0 there'
+absent=
+name='no such network'
+GLOO_SOCKET_IFNAME=none ranks 3 "${settings[@]}" --name unreachable
+ended 30 '[12]'
+one_message 'GLOO_SOCKET_IFNAME'
 
 # --nproc: no process is left, whoever is killed.
 name='a launched process is killed'
@@ -186,11 +197,11 @@ name='a launched process is killed'
 process=($!)
 rm -f "$work".err.[12]
 begun launched
-kill -9 "$(processes_of launched | grep -vx "${process[0]}" | tail -n 1)"
+kill -9 "$(processes_of '--name launched' | grep -vx "${process[0]}" | tail -n 1)"
 ended 30 137
 one_message 'rank [01] .* was killed by signal 9'
 checks=$((checks + 1))
-[[ -z $(processes_of launched) ]] || failed "$name" 'a process is left'
+[[ -z $(processes_of '--name launched') ]] || failed "$name" 'a process is left'
 name='the launcher is killed'
 "$program" "${endless[@]}" --name orphans --nproc 2 </dev/null >/dev/null 2>"$work.err.0" &
 process=($!)
@@ -198,11 +209,11 @@ begun orphans
 kill -9 "${process[0]}"
 ended 30 137
 for ((i = 0; i < 300; ++i)); do
-  [[ -z $(processes_of orphans) ]] && break
+  [[ -z $(processes_of '--name orphans') ]] && break
   sleep 0.1
 done
 checks=$((checks + 1))
-[[ -z $(processes_of orphans) ]] || failed "$name" 'a process is left'
+[[ -z $(processes_of '--name orphans') ]] || failed "$name" 'a process is left'
 name='Ctrl-C'
 "$program" "${endless[@]}" --name interrupted --nproc 2 </dev/null >/dev/null 2>"$work.err" &
 process=($!)
@@ -211,6 +222,19 @@ kill -TERM "${process[0]}"
 ended 30 143
 checks=$((checks + 1))
 grep -q -- '--name interrupted --resume latest' "$work.err" || failed "$name" 'does not say how to go on'
+
+name='Ctrl-C twice'
+"$program" "${endless[@]}" --name impatient --nproc 2 </dev/null >/dev/null 2>"$work.err" &
+process=($!)
+begun impatient
+kill -TERM "${process[0]}" && sleep 0.05 && { kill -TERM "${process[0]}" 2>/dev/null || true; }
+ended 5 143
+for ((i = 0; i < 50; ++i)); do
+  [[ -z $(processes_of '--name impatient') ]] && break
+  sleep 0.1
+done
+checks=$((checks + 1))
+[[ -z $(processes_of '--name impatient') ]] || failed "$name" 'a process is left'
 
 # Two hosts: networks of their own, joined by a cable.
 if ((EUID == 0)) && command -v ip >/dev/null && ip netns add "clipself$$a" 2>/dev/null; then
@@ -256,6 +280,39 @@ test=(detect test --detector made/detector/checkpoints/epoch_2.pt --precision fp
 accepted 'testing' "${test[@]}" && cp "$work.out" one.json
 accepted 'testing by two' "${test[@]}" --nproc 2
 cmp -s "$work.out" one.json || failed 'testing by two' 'other figures than by one'
+
+
+# Begun as two, gone on with as one.
+accepted 'half a detector by two' detect train "${detector[@]}" --lr 1e-3 --base-batch 0 --epochs 1 --name half --nproc 2
+accepted 'the other half by one' detect train "${detector[@]}" --lr 1e-3 --base-batch 0 --epochs 2 --name half --resume latest
+accepted 'both halves by one' detect train "${detector[@]}" --lr 1e-3 --base-batch 0 --epochs 2 --name both
+close ../made/half ../made/both 4
+
+# An evaluation is interrupted.
+name='an interrupted evaluation'
+segments='"segments_info": [{"id": 1001, "category_id": 1, "bbox": [6, 8, 20, 18], "area": 360, "iscrowd": 0}]'
+{
+  for ((i = 1; i <= 4000; ++i)); do echo "{\"id\": $i, \"file_name\": \"000001.png\", \"width\": 64, \"height\": 48}"; done | paste -sd, | sed 's/.*/{"images": [&],/'
+  for ((i = 1; i <= 4000; ++i)); do echo "{\"image_id\": $i, \"file_name\": \"000001.png\", $segments}"; done | paste -sd, | sed 's/.*/"annotations": [&],/'
+  sed -n '/"categories"/,$p' panoptic.json
+} >many.json
+"$program" "${evaluation[@]}" --val-data many.json --nproc 2 </dev/null >"$work.out" 2>"$work.err" &
+process=($!)
+sleep 2
+kill -TERM "${process[0]}"
+ended 30 143
+checks=$((checks + 1))
+[[ -z $(processes_of many.json) && ! -s $work.out ]] || failed "$name" 'a process is left, or a report'
+! grep -q 'clipself: error' "$work.err" || failed "$name" 'an error'
+
+# Steps that come to no number: left out as often as allowed, told of once.
+name='losses that are no numbers'
+checks=$((checks + 1))
+run "${settings[@]}" --logs made --name wild --lr 1e30 --warmup 0 --epochs 6 --max-not-finite 2 --nproc 2
+((status == 2)) && [[ $(grep -c '^clipself: error: .*not finite' "$work.err") == 1 ]] || failed "$name" "exit code $status"
+[[ $(wc -l <made/wild/not_finite.jsonl) == 3 && $(grep -o '"image_ids":[^]]*' made/wild/not_finite.jsonl | head -n 1 | tr -dc , | wc -c) -ge 1 ]] ||
+  failed "$name" 'not three of them, with ids'
+[[ $(grep -c '"left_out":true' made/wild/metrics.jsonl) == 2 ]] || failed "$name" 'not two left out'
 
 # Wrong input.
 rm -rf out && mkdir out

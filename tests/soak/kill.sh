@@ -14,7 +14,7 @@ settings=(train --model model.json --pretrained none --precision fp32 --det-imag
 if ((processes > 1)); then # the images of a step are one batch then
   settings+=(--batch-size $processes --total-batch $processes --nproc $processes)
 fi
-losses() { sed -E 's/.*"step":([0-9]+),.*"loss":([^,]+),.*/\1 \2/' "out/$1/metrics.jsonl"; }
+losses() { sed -nE 's/.*"step":([0-9]+),.*"loss":([^,]+),.*/\1 \2/p' "out/$1/metrics.jsonl"; }
 
 "$program" "${settings[@]}" --name whole </dev/null >"$work.out" 2>"$work.err" || failed whole "exit code $?"
 victim=killed$$ # other tests have names too
@@ -30,7 +30,7 @@ while ((finished == 0)); do
     sleep "$((RANDOM % 90 / 100)).$(printf '%02d' $((10 + RANDOM % 70)))"
     if kill -9 $process 2>/dev/null; then survived=$((survived + 1)); fi
     # Those that it launched would save and end by themselves; here everything goes at once.
-    ((processes == 1)) || kill -9 $(processes_of "$victim") 2>/dev/null || true
+    ((processes == 1)) || kill -9 $(processes_of "--name $victim") 2>/dev/null || true
   fi
   status=0
   wait $process 2>/dev/null || status=$?
