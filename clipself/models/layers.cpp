@@ -3,6 +3,8 @@
 #include <array>
 #include <cmath>
 
+#include "clipself/ops/linear.h"
+
 namespace clipself::models {
 
 at::Tensor cast(const at::Tensor& tensor, at::ScalarType type) {
@@ -15,8 +17,7 @@ Linear::Linear(std::int64_t in, std::int64_t out, bool with_bias) {
 }
 
 at::Tensor Linear::forward(const at::Tensor& x, const at::Tensor& other_bias) {
-  const auto type = x.scalar_type();
-  return at::linear(x, cast(weight, type), cast(other_bias, type));
+  return ops::linear(x, weight, other_bias);
 }
 
 LayerNorm::LayerNorm(std::int64_t width, double eps) : eps_(eps) {

@@ -8,6 +8,7 @@
 
 #include "clipself/models/backbone.h"
 #include "clipself/ops/attention.h"
+#include "clipself/ops/linear.h"
 
 namespace clipself::models {
 namespace {
@@ -166,9 +167,8 @@ class SiglipHead : public torch::nn::Module {
   }
   /// (B, N, width), each patch by its own value.
   at::Tensor forward_values(const at::Tensor& x) {
-    const auto type = x.scalar_type();
     const auto width = x.size(-1);
-    return finish(at::linear(x, cast(kv_->weight.slice(0, width), type), cast(kv_->bias.slice(0, width), type)));
+    return finish(ops::linear(x, kv_->weight.slice(0, width), kv_->bias.slice(0, width)));
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "clipself/base/error.h"
+#include "clipself/ops/linear.h"
 
 namespace clipself::models {
 
@@ -54,7 +55,7 @@ at::Tensor TextTower::encode(const at::Tensor& tokens) {
   for (const auto& block : transformer_->blocks()) x = block->forward(x, config_.causal);
   x = ln_final_->forward(x);
   const auto read = config_.pool_last ? x.select(1, -1) : x.index({at::arange(tokens.size(0), tokens.options()), ends});
-  return projection_ ? projection_->forward(read) : read.matmul(cast(text_projection_, compute_type_));
+  return projection_ ? projection_->forward(read) : ops::linear(read, text_projection_.t());
 }
 
 }  // namespace clipself::models

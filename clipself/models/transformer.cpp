@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "clipself/ops/attention.h"
+#include "clipself/ops/linear.h"
 
 namespace clipself::models {
 
@@ -13,9 +14,8 @@ FusedAttention::FusedAttention(std::int64_t width, std::int64_t heads) : width_(
 }
 
 at::Tensor FusedAttention::project(const at::Tensor& x, std::int64_t first, std::int64_t last) const {
-  const auto type = x.scalar_type();
-  return at::linear(x, cast(in_proj_weight.slice(0, first * width_, last * width_), type),
-                    cast(in_proj_bias.slice(0, first * width_, last * width_), type))
+  return ops::linear(x, in_proj_weight.slice(0, first * width_, last * width_),
+                     in_proj_bias.slice(0, first * width_, last * width_))
       .unflatten(-1, {last - first, heads_, -1});
 }
 

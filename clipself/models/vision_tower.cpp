@@ -5,6 +5,7 @@
 #include "clipself/base/error.h"
 #include "clipself/models/layers.h"
 #include "clipself/ops/checkpointing.h"
+#include "clipself/ops/linear.h"
 
 namespace clipself::models {
 
@@ -22,8 +23,9 @@ VisionTower::Grid VisionTower::grid_of(const at::Tensor& images) const {
 at::Tensor VisionTower::patch_tokens(const at::Tensor& images, const at::Tensor& kernel, const at::Tensor& bias) const {
   grid_of(images);
   const std::int64_t patch = config_.patch_size;
-  const auto optional = bias.defined() ? std::optional<at::Tensor>(cast(bias, compute_type_)) : std::nullopt;
-  return at::conv2d(cast(images, compute_type_), cast(kernel, compute_type_), optional, {patch, patch})
+  const auto type = ops::product_type(images.device(), compute_type_);
+  const auto optional = bias.defined() ? std::optional<at::Tensor>(cast(bias, type)) : std::nullopt;
+  return cast(at::conv2d(cast(images, type), cast(kernel, type), optional, {patch, patch}), compute_type_)
       .flatten(2)
       .transpose(1, 2);
 }

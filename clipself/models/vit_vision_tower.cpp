@@ -7,6 +7,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/models/backbone.h"
+#include "clipself/ops/linear.h"
 
 namespace clipself::models {
 namespace {
@@ -114,8 +115,7 @@ at::Tensor VitVisionTower::input_tokens(const at::Tensor& images) {
 }
 
 at::Tensor VitVisionTower::project(const at::Tensor& patches) {
-  const auto x = ln_post_->forward(patches);
-  return x.matmul(cast(proj_, x.scalar_type()));
+  return ops::linear(ln_post_->forward(patches), proj_.t());
 }
 
 std::vector<std::vector<at::Tensor>> VitVisionTower::lock_groups() {

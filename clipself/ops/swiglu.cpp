@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "clipself/ops/cpu/vector_kernels.h"
+#include "clipself/ops/linear.h"
 #include "clipself/ops/once_differentiable.h"
 
 namespace clipself::ops {
@@ -96,7 +97,7 @@ struct CpuSwiGlu : torch::autograd::Function<CpuSwiGlu> {
     const auto normed = forward_of(gate, value, norm_weight, norm_bias, eps);
     ctx->saved_data["eps"] = eps;
     ctx->save_for_backward({gate, value, norm_weight, norm_bias, normed.mean, normed.rstd, weight});
-    return at::linear(normed.y, weight, bias);
+    return ops::linear(normed.y, weight, bias);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     refuse_gradients_of_gradients("swiglu_norm_linear");
@@ -106,10 +107,10 @@ struct CpuSwiGlu : torch::autograd::Function<CpuSwiGlu> {
     at::Tensor d_weight, d_bias;
     if (ctx->needs_input_grad(4)) {
       const auto y = forward_of(gate, value, norm_weight, saved[3], ctx->saved_data["eps"].toDouble()).y;
-      d_weight = at::mm(d_out.t(), y.flatten(0, -2));
+      d_weight = matrix_product(d_out.t(), y.flatten(0, -2));
     }
     if (ctx->needs_input_grad(5)) d_bias = d_out.sum(0);
-    const auto dy = at::mm(d_out, weight).view(gate.sizes());
+    const auto dy = matrix_product(d_out, weight).view(gate.sizes());
     RECORD_FUNCTION("clipself::swiglu_norm_backward", std::vector<c10::IValue>());
     auto [d_gate, d_value, d_norm_weight, d_norm_bias] =
         gate.scalar_type() == at::kFloat
@@ -130,8 +131,9 @@ at::Tensor swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, c
                     norm_weight.dim() == 1 && norm_weight.size(0) == gate.size(-1) &&
                     norm_bias.sizes() == norm_weight.sizes();
   if (!ours) return plain_swiglu_norm_linear(gate, value, norm_weight, norm_bias, eps, weight, bias);
+  const auto products = product_type(gate.device(), type);
   return CpuSwiGlu::apply(gate.contiguous(), value.contiguous(), norm_weight.to(at::kFloat).contiguous(),
-                          norm_bias.to(at::kFloat).contiguous(), eps, weight.to(type), bias.to(type));
+                          norm_bias.to(at::kFloat).contiguous(), eps, weight.to(products), bias.to(products));
 }
 
 at::Tensor plain_swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& norm_weight,

@@ -211,17 +211,26 @@ at::Tensor side_by_side(const at::Tensor& tensor) {
   return tensor.stride(3) == 1 && rows ? tensor : tensor.contiguous();
 }
 
+/// Whether these are multiplied as float.
+bool widened(const at::Tensor& q) {
+  return q.scalar_type() == at::kBFloat16 && widens_bfloat16();
+}
+
 }  // namespace
 
 bool has_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
   const auto type = q.scalar_type();
   const bool fit = k.sizes() == v.sizes() && k.size(0) == q.size(0) && k.size(2) == q.size(2) && k.size(3) == q.size(3);
   return q.is_cpu() && k.is_cpu() && v.is_cpu() && k.scalar_type() == type && v.scalar_type() == type && fit &&
-         q.size(3) % 2 == 0 && q.numel() > 0 && k.numel() > 0 && has_matrix_products(type);
+         q.size(3) % 2 == 0 && q.numel() > 0 && k.numel() > 0 && has_matrix_products(widened(q) ? at::kFloat : type);
 }
 
 std::tuple<at::Tensor, at::Tensor> attention_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                                      double scale) {
+  if (widened(q)) {
+    auto [out, lse] = attention_forward(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), scale);
+    return {out.to(q.scalar_type()), std::move(lse)};
+  }
   RECORD_FUNCTION("clipself::attention", std::vector<c10::IValue>());
   auto out = at::empty(q.sizes(), q.options());
   auto lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
@@ -236,6 +245,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
                                                                   const at::Tensor& k, const at::Tensor& v,
                                                                   const at::Tensor& out, const at::Tensor& lse,
                                                                   double scale) {
+  if (widened(q)) {
+    const auto [dq, dk, dv] = attention_backward(d_out.to(at::kFloat), q.to(at::kFloat), k.to(at::kFloat),
+                                                 v.to(at::kFloat), out.to(at::kFloat), lse, scale);
+    return {dq.to(q.scalar_type()), dk.to(q.scalar_type()), dv.to(q.scalar_type())};
+  }
   RECORD_FUNCTION("clipself::attention_backward", std::vector<c10::IValue>());
   auto dq = at::empty(q.sizes(), q.options()), dk = at::empty(k.sizes(), k.options()),
        dv = at::empty(v.sizes(), v.options());

@@ -21,7 +21,7 @@
 namespace clipself::ops::cpu {
 
 /// Whether attention_forward and -backward take these: of fitting shapes, on the CPU, of one type that
-/// has_matrix_products, and an even d.
+/// has_matrix_products (bfloat16 also where it widens_bfloat16 to float), and an even d.
 bool has_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v);
 
 /// q (B, Q, heads, d), k and v (B, N, heads, d) -> softmax(scale * q k^T) v (B, Q, heads, d), and float (B, heads, Q):

@@ -105,6 +105,14 @@ bool multiplies_bfloat16() {
 #endif
 }
 
+bool widens_bfloat16() {
+#if defined(__x86_64__)
+  return !multiplies_bfloat16();
+#else
+  return false;
+#endif
+}
+
 void cap_libraries() {
   const char* asked = std::getenv("CLIPSELF_CPU");
   if (asked == nullptr || *asked == '\0') return;

@@ -20,6 +20,8 @@ Level level();
 
 /// Whether, at level(), there are AVX-512's instructions for bfloat16.
 bool multiplies_bfloat16();
+/// Whether bfloat16 operands are widened to float before they are multiplied: on x86 without those instructions.
+bool widens_bfloat16();
 
 /// Hands the cap on to ATen and oneDNN, which read their own variables once, before their first work; variables that
 /// are set already stay. Called first thing in a program.

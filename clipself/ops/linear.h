@@ -1,0 +1,21 @@
+// Linear layers, and the matrix products beneath them.
+//
+// LibTorch's own, but for bfloat16 on processors without instructions to multiply it: there a library's product takes
+// several times as long as that of float32, so operands are widened, and the result is rounded once.
+#pragma once
+
+#include "clipself/base/torch.h"
+
+namespace clipself::ops {
+
+/// x (..., in) weight^T + bias (..., out) in x's type; weight (out, in), bias (out) or undefined, in that type or float,
+/// rounded to the type of the product. Differentiable.
+at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
+
+/// a (m, k) b (k, n) -> (m, n) in a's type. For backward passes written by hand.
+at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b);
+
+/// The type in which operands of `type` are multiplied on `device`.
+at::ScalarType product_type(const at::Device& device, at::ScalarType type);
+
+}  // namespace clipself::ops

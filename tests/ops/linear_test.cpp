@@ -1,0 +1,63 @@
+#include "clipself/ops/linear.h"
+
+#include <gtest/gtest.h>
+
+namespace clipself::ops {
+namespace {
+
+/// y, and the gradients of x, weight and bias.
+template <typename F>
+std::vector<at::Tensor> layer_results(const F& layer, std::vector<at::Tensor> inputs) {
+  for (auto& input : inputs) input = input.detach().clone().set_requires_grad(true);
+  const auto y = layer(inputs[0], inputs[1], inputs[2]);
+  at::manual_seed(4);
+  const auto weights = at::randn(y.sizes()).to(at::kBFloat16).to(y.scalar_type());
+  auto results = torch::autograd::grad({(y * weights).sum()}, inputs);
+  results.insert(results.begin(), y.detach());
+  return results;
+}
+
+// With all of the processor, and with less of it (on_avx2/ops and the like), where operands are widened. Sums are exact
+// to float's precision, so what is left is the rounding of each result to bfloat16: 1 part in 256 of itself at most.
+TEST(Linear, Bfloat16IsRoundedOnce) {
+  at::manual_seed(3);
+  const std::vector<at::Tensor> inputs{at::randn({2, 65, 96}).to(at::kBFloat16),
+                                       at::randn({40, 96}).to(at::kBFloat16), at::randn({40}).to(at::kBFloat16)};
+  const auto found = layer_results([](auto&... a) { return ops::linear(a...); }, inputs);
+  std::vector<at::Tensor> doubles;
+  for (const auto& input : inputs) doubles.push_back(input.to(at::kDouble));
+  const auto expected = layer_results([](auto&... a) { return at::linear(a...); }, doubles);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].scalar_type(), at::kBFloat16);
+    EXPECT_EQ(found[i].sizes(), expected[i].sizes());
+    const auto wrong = (found[i].to(at::kDouble) - expected[i]).abs() - expected[i].abs() / 256;
+    EXPECT_LT(wrong.max().item<double>(), 1e-4) << i;
+  }
+}
+
+TEST(Linear, LeavesOutWhatNeedsNoGradient) {
+  const auto x = at::randn({3, 8}).to(at::kBFloat16);
+  auto weight = at::randn({4, 8}).to(at::kBFloat16).set_requires_grad(true);
+  ops::linear(x, weight).sum().backward();
+  EXPECT_TRUE(at::allclose(weight.grad().to(at::kFloat), x.to(at::kFloat).sum(0).expand({4, 8}), 1.0 / 256, 1e-4));
+}
+
+TEST(Linear, MatrixProductOfBfloat16) {
+  at::manual_seed(5);
+  const auto a = at::randn({33, 70}).to(at::kBFloat16), b = at::randn({70, 20}).to(at::kBFloat16);
+  const auto found = matrix_product(a, b);
+  EXPECT_EQ(found.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(at::allclose(found.to(at::kDouble), at::mm(a.to(at::kDouble), b.to(at::kDouble)), 1.0 / 256, 1e-4));
+}
+
+TEST(Linear, ProductsOfOtherTypesStayAsTheyAre) {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    EXPECT_EQ(product_type(at::kCPU, type), type);
+    const auto x = at::randn({5, 6}, type), weight = at::randn({7, 6}, type), bias = at::randn({7}, type);
+    EXPECT_TRUE(at::equal(ops::linear(x, weight, bias), at::linear(x, weight, bias)));
+  }
+  EXPECT_EQ(product_type(at::kCUDA, at::kBFloat16), at::kBFloat16);
+}
+
+}  // namespace
+}  // namespace clipself::ops
