@@ -19,6 +19,8 @@
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
 #include "clipself/datasets/class_lists.h"
+#include "clipself/datasets/dataset.h"
+#include "clipself/formats/fingerprint.h"
 #include "clipself/models/config_beside.h"
 #include "clipself/models/weights.h"
 
@@ -315,6 +317,12 @@ Evaluator::Evaluator(const EvalFlags& flags, const ModelFlags& model_flags, mode
 
 evaluation::ZeroShotResult Evaluator::run(models::ClipModel& model, const std::function<bool()>& interrupted,
                                           const std::shared_ptr<distributed::Processes>& processes) const {
+  if (processes) {
+    formats::TensorDict embeddings;
+    embeddings.insert("embeddings", embeddings_);
+    processes->check_equal("images of --val-data", datasets::fingerprint_of(data_->index()));
+    processes->check_equal("class embeddings", formats::fingerprint(embeddings));
+  }
   Progress bar("evaluating", data_->size());
   auto options = options_;
   options.progress = [&](std::int64_t done, std::int64_t total) { bar.update(done * data_->size() / total); };
@@ -394,7 +402,7 @@ std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> a
   return result;
 }
 
-std::vector<std::pair<std::string, std::string>> settings_of(const CLI::App& command) {
+Settings settings_of(const CLI::App& command) {
   std::vector<std::pair<std::string, std::string>> settings;
   for (const auto* option : command.get_options()) {
     const auto name = option->get_single_name();
@@ -407,7 +415,7 @@ std::vector<std::pair<std::string, std::string>> settings_of(const CLI::App& com
   return settings;
 }
 
-std::string settings_table(const std::vector<std::pair<std::string, std::string>>& settings) {
+std::string settings_table(const Settings& settings) {
   std::size_t width = 0;
   for (const auto& [name, value] : settings) width = std::max(width, name.size());
   std::string table;
@@ -416,7 +424,7 @@ std::string settings_table(const std::vector<std::pair<std::string, std::string>
   return table;
 }
 
-std::string settings_json(const std::vector<std::pair<std::string, std::string>>& settings) {
+std::string settings_json(const Settings& settings) {
   nlohmann::ordered_json out;
   for (const auto& [name, value] : settings) out[name] = value;
   return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);  // names may be any bytes
@@ -427,7 +435,7 @@ std::string failure_message(const std::exception& error) {
   // What LibTorch's allocator throws is no std::bad_alloc.
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr || text.find("t allocate memory") != std::string::npos)
     return "out of memory (hint: a smaller --batch-size, fewer --workers or --grad-checkpointing need less)";
-  return "internal: " + text.substr(0, text.find('\n'));
+  return "internal: " + first_line(text);
 }
 
 double peak_memory() {

@@ -105,10 +105,13 @@ std::string under(const std::string& root, const std::string& path);
 /// TOML with the command's own flag names as keys. Throws Error for an unreadable file or an unknown key.
 std::vector<std::string> expand_config(CLI::App& app, std::vector<std::string> arguments);
 
+/// A command's options by name, in the order they were declared.
+using Settings = std::vector<std::pair<std::string, std::string>>;
+
 /// Names and values of all of a command's options in the order they were declared, defaults included.
-std::vector<std::pair<std::string, std::string>> settings_of(const CLI::App& command);
-std::string settings_table(const std::vector<std::pair<std::string, std::string>>& settings);
-std::string settings_json(const std::vector<std::pair<std::string, std::string>>& settings);
+Settings settings_of(const CLI::App& command);
+std::string settings_table(const Settings& settings);
+std::string settings_json(const Settings& settings);
 
 /// A line for what was thrown and is no Error: memory that ran out, or a defect of ours.
 std::string failure_message(const std::exception& error);

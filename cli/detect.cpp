@@ -70,25 +70,26 @@ std::vector<std::int64_t> DetectionTester::category_ids(const LoadedDetector& lo
 
 evaluation::Detections DetectionTester::detect(const LoadedDetector& loaded, const std::function<bool()>& interrupted,
                                                distributed::Processes& processes) const {
-  const auto ids = category_ids(loaded);
+  processes.check_equal("images of --val-data", datasets::fingerprint_of(*truth_));
+  std::vector<std::int64_t> order, ids;
+  processes.agree([&] { ids = category_ids(loaded); });
+  for (const auto& image : truth_->images) order.push_back(image.id);
   const datasets::DetectionTestDataset data(truth_, flags_.validation_root, loaded.image_size);
   evaluation::Detections found;
   std::int64_t done = 0;
-  bool stopped = false;
   Progress bar("detecting", data.size());
-  const auto take = [&](const std::vector<datasets::DetectionImage>& images) {
-    const auto results = detection::detect_images(*loaded.detector, images, loaded.pixels);
-    for (std::size_t i = 0; i < images.size(); ++i)
-      detection::append_detections(results[i], images[i].image_id, ids, found);
-    done += std::ssize(images) * processes.size();
-    bar.update(std::min(done, data.size()));
-    stopped = interrupted && interrupted();
-    return !stopped;
-  };
-  processes.agree([&] { detection::for_each_batch(data, flags_.batch_size, flags_.workers, take, {}, processes); });
-  if (processes.any(stopped)) throw Interrupted{};
-  std::vector<std::int64_t> order;
-  for (const auto& image : truth_->images) order.push_back(image.id);
+  evaluation::run_share(data.size(), processes, interrupted, [&](const auto& mine, const auto& after_image) {
+    const auto take = [&](const std::vector<datasets::DetectionImage>& images) {
+      const auto results = detection::detect_images(*loaded.detector, images, loaded.pixels);
+      for (std::size_t i = 0; i < images.size(); ++i)
+        detection::append_detections(results[i], images[i].image_id, ids, found);
+      done += std::ssize(images) * processes.size();
+      bar.update(std::min(done, data.size()));
+      for (std::size_t i = 0; i < images.size(); ++i) after_image();
+      return true;
+    };
+    detection::for_each_batch(data, flags_.batch_size, flags_.workers, take, {}, mine);
+  });
   return evaluation::gather(std::move(found), order, processes);
 }
 

@@ -9,6 +9,7 @@
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/base/signals.h"
+#include "clipself/formats/fingerprint.h"
 
 namespace clipself::cli {
 namespace {
@@ -25,19 +26,22 @@ void run_detect_test(DetectTest& command, const CLI::App& sub, distributed::Proc
   if (command.data.validation.empty())
     throw Error({.doing = "--val-data", .found = "no annotations", .expected = "those to test on, a COCO JSON"});
   for (const auto& file : {command.results, command.out})
-    if (!file.empty()) require_writable_file(file);
+    if (processes.first() && !file.empty()) require_writable_file(file);
   // Masks of the annotations cost memory: they are read when the detector has a mask head.
   const bool masks = command.data.task != "voc" && command.detector.has_masks();
   const DetectionTester tester(command.data, command.detector.data_root, masks);
   const auto loaded = command.detector.load(sub, tester.category_names());
+  if (processes.size() > 1) {
+    compare_settings(processes, settings_of(sub));
+    processes.check_equal("weights", formats::fingerprint(loaded.detector->state()));
+  }
   const StopRequest stop;
   evaluation::Detections found;
   try {
     found = tester.detect(
         loaded, [&] { return stop.signal() != 0; }, processes);
   } catch (const Interrupted&) {
-    spdlog::warn("interrupted: nothing was written");
-    throw ExitCode{stop.exit_code()};
+    end_without_result(stop);
   }
   if (!processes.first()) return;
   if (!command.results.empty()) {

@@ -235,19 +235,18 @@ class DetectTrainRun {
       detection::Detector& detector;
       ~Training() { detector.train(true); }
     } const back{*loaded_.detector};
-    try {
-      const auto found = tester_->detect(loaded_, interrupted, *processes_);
-      if (!found.list.empty()) {
-        const auto report = tester_->measure(loaded_, found, /*per_class=*/false);
-        spdlog::info("detection after {}\n{}", counted(epochs_done, "epoch"), report.table);
-        return report.metrics;
-      }
-      if (processes_->first())
+    const auto found = tester_->detect(loaded_, interrupted, *processes_);
+    DetectionTester::Report report;
+    processes_->agree([&] {
+      if (!processes_->first()) return;
+      if (found.list.empty()) {
         spdlog::warn("nothing was found in the test images after {}", counted(epochs_done, "epoch"));
-    } catch (const Error& error) {  // hours of training are not given up for a picture that cannot be read
-      if (processes_->first()) spdlog::warn("no evaluation after {}: {}", counted(epochs_done, "epoch"), error.what());
-    }
-    return {};
+        return;
+      }
+      report = tester_->measure(loaded_, found, /*per_class=*/false);
+      spdlog::info("detection after {}\n{}", counted(epochs_done, "epoch"), report.table);
+    });
+    return report.metrics;
   }
 
   DetectTrain flags_;

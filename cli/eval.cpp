@@ -13,6 +13,7 @@
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
 #include "clipself/base/signals.h"
+#include "clipself/formats/fingerprint.h"
 
 namespace clipself::cli {
 namespace {
@@ -29,13 +30,17 @@ struct EvalCommand {
   bool per_class = false;
 };
 
-EvalReport region_report(const EvalCommand& command, const std::function<bool()>& interrupted,
+EvalReport region_report(const EvalCommand& command, const Settings& settings, const std::function<bool()>& interrupted,
                          const std::shared_ptr<distributed::Processes>& processes) {
   if (!command.data.given())
     throw Error({.doing = "--task regions", .found = "no annotations", .expected = "--val-data, a COCO panoptic JSON"});
   const auto type = parse_precision(command.model.precision);
   auto model = command.model.load(!command.data.classes.names.empty());
   const Evaluator evaluator(command.data, command.model, *model);
+  if (processes->size() > 1) {
+    compare_settings(*processes, settings);
+    processes->check_equal("weights", formats::fingerprint(model->state()));
+  }
   model->freeze(type);
   const auto& index = evaluator.data().index();
   spdlog::info("{}, {}, {}", counted(evaluator.data().size(), "image"), counted(index.annotation_count(), "segment"),
@@ -53,12 +58,12 @@ void check_divisible(const std::string& task, int processes) {
                  .expected = "one: only regions are divided among several"});
 }
 
-void run(EvalCommand& command, const std::shared_ptr<distributed::Processes>& processes) {
+void run(EvalCommand& command, const Settings& settings, const std::shared_ptr<distributed::Processes>& processes) {
   check_divisible(command.task, processes->size());
   command.data.prefix(command.data_root);
   command.images.prefix(command.data_root);
   command.detections.prefix(command.data_root);
-  if (!command.out.empty()) require_writable_file(command.out);
+  if (processes->first() && !command.out.empty()) require_writable_file(command.out);
   const StopRequest stop;
   const auto interrupted = [&] { return stop.signal() != 0; };
   EvalReport report;
@@ -70,10 +75,9 @@ void run(EvalCommand& command, const std::shared_ptr<distributed::Processes>& pr
     else if (ApTaskFlags::is_task(command.task))
       report = ap_report(command.task, command.detections, command.model.threads, command.per_class);
     else
-      report = region_report(command, interrupted, processes);
+      report = region_report(command, settings, interrupted, processes);
   } catch (const Interrupted&) {
-    spdlog::warn("interrupted: nothing was written");
-    throw ExitCode{stop.exit_code()};
+    end_without_result(stop);
   }
   if (!processes->first()) return;
   std::fputs((command.json ? report.json : report.table).c_str(), stdout);
@@ -109,9 +113,9 @@ void add_eval(CLI::App& app) {
   sub->add_option("--out", command->out, "Also write the JSON report to this file");
   sub->add_flag("--json", command->json, "Print the JSON report instead of tables");
   sub->add_flag("--per-class", command->per_class, "Print a row for every class");
-  sub->callback([command] {
+  sub->callback([command, sub] {
     if (command->processes.launches()) check_divisible(command->task, command->processes.processes);
-    run_together(command->processes, [&](const auto& processes) { run(*command, processes); });
+    run_together(command->processes, [&](const auto& processes) { run(*command, settings_of(*sub), processes); });
   });
 }
 

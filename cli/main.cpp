@@ -15,19 +15,30 @@
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "clipself/base/error.h"
+#include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/distributed/place.h"
 #include "clipself/ops/cpu/level.h"
 
 namespace {
 
+using clipself::Error;
+using clipself::first_line;
+namespace distributed = clipself::distributed;
+
 void print_error(const std::string& message) {
   std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
 }
 
-// torch's messages carry a stack trace behind the first line.
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
+/// Whether this process is the one of its job to say what all were given wrong. With --nproc it was looked at before
+/// they were started.
+bool speaks_for_job() {
+  try {
+    const auto place = distributed::find_place();
+    return !place || place->rank == 0;
+  } catch (const Error&) {
+    return true;
+  }
 }
 
 /// Edits (insertions, deletions, exchanges) from one word to the other.
@@ -104,6 +115,7 @@ int main(int argc, char** argv) {
   // LibTorch 2.13 comes with this set, and then aborts where memory runs out.
   FLAGS_caffe2_use_fatal_for_enforce = false;
   std::signal(SIGXFSZ, SIG_IGN);  // a file that may grow no more is an error of writing it
+  explain_bus_errors();
   start_logging();
   CLI::App app("clipself: make CLIP vision transformers see where things are", "clipself");
   app.set_version_flag("--version", "clipself 0.1.0");
@@ -137,9 +149,7 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    // Processes of one job are all given the same; with --nproc it was looked at before they were started.
-    const auto place = distributed::find_place();
-    if (!place || place->rank == 0) print_error(Error(explain(app, error)).what());
+    if (speaks_for_job()) print_error(Error(explain(app, error)).what());
     return 2;
   } catch (const cli::ExitCode& exit) {
     return exit.code;

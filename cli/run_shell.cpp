@@ -11,11 +11,13 @@
 
 #include "cli/commands.h"
 #include "cli/common.h"
+#include "cli/together.h"
 #include "cli/train_meter.h"
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/base/progress.h"
+#include "clipself/ops/cpu/level.h"
 
 namespace clipself::cli {
 namespace fs = std::filesystem;
@@ -154,10 +156,17 @@ void RunShell::open(Job job, Settings settings, const std::string& default_name)
   }
   folder_ = fs::path(flags_.logs) / name;
   checkpoints_ = folder_ / "checkpoints";
+  std::error_code ignored;
+  if (writes() && fs::exists(folder_, ignored)) lock();
   find_checkpoint();
   if (resumed_) resume();
   compare_processes();
   if (writes()) open_folder();
+  resumed_.reset();
+}
+
+void RunShell::lock() {
+  lock_ = std::make_unique<FolderLock>(folder_, "--name");
 }
 
 void RunShell::find_checkpoint() {
@@ -185,7 +194,9 @@ void RunShell::find_checkpoint() {
 
 void RunShell::open_folder() {
   require_writable_folder(checkpoints_);
+  if (!lock_) lock();
   remove_stale_temporaries(checkpoints_);
+  if (resumes_) training::set_aside_later_checkpoints(checkpoints_, job_.trainer->position().step);
   add_log_file(folder_ / "out.log");
   write_text(folder_ / "settings.json", settings_json(settings_) + "\n");
   tensorboard_ = std::make_unique<formats::TensorBoardWriter>(folder_ / "tensorboard");
@@ -194,15 +205,12 @@ void RunShell::open_folder() {
 }
 
 void RunShell::compare_processes() {
-  // What may be each machine's own is not compared.
-  static const std::set<std::string> kOwn = {"device", "threads", "workers", "data-root", "logs"};
-  std::string all;
-  for (const auto& [name, value] : settings_)
-    if (!kOwn.contains(name)) all += name + "\n" + value + "\n";
-  if (const auto everybodys = processes_->gather(all);
-      std::ranges::adjacent_find(everybodys, std::ranges::not_equal_to()) != everybodys.end())
-    for (const auto& [name, value] : settings_)
-      if (!kOwn.contains(name)) processes_->check_equal("--" + name, value);
+  if (processes_->size() == 1) return;
+  compare_settings(*processes_, settings_);
+  // Each makes the steps itself, and they must come out alike to the last bit.
+  const bool on_cpu = job_.parameters.front().second.is_cpu();
+  processes_->check_equal("instructions", on_cpu ? ops::cpu::instructions() : "",
+                          "CLIPSELF_CPU=avx2 for all of them makes them equal (generic, where one lacks that)");
   processes_->check_equal("images of --train-data", job_.data_fingerprint);
   processes_->check_equal("weights at the start", job_.start_fingerprint);
   processes_->check_equal("checkpoint of --resume",
@@ -261,10 +269,7 @@ void RunShell::resume() {
   job_.optimizer->load_state_dict(checkpoint.optimizer);
   for (auto& [name, parameter] : job_.parameters) parameter.copy_(*checkpoint.parameters.find(name));
   job_.trainer->resume(checkpoint.position);
-  // The file it goes on from is replaced by the next of its kind.
-  const auto last = checkpoints_ / fmt::format("step_{}.pt", checkpoint.position.step);
-  std::error_code ignored;
-  if (fs::exists(last, ignored)) last_step_file_ = last;
+  resumes_ = true;
 }
 
 void RunShell::run() {
@@ -272,10 +277,9 @@ void RunShell::run() {
   show_warnings();
   const auto& at = job_.trainer->position();
   try {
-    if (resumed_) spdlog::info("resumed at step {} (epoch {}, step {} of it)", at.step, at.epoch, at.epoch_step);
+    if (resumes_) spdlog::info("resumed at step {} (epoch {}, step {} of it)", at.step, at.epoch, at.epoch_step);
     // Before the first step; also what an interrupted evaluation left undone.
-    const bool evaluated = processes_->any(writes() && meter_->evaluated(at.step));
-    if (at.epoch_step == 0 && !evaluated && (at.epoch > 0 || job_.evaluate_at_start)) evaluate(at.epoch);
+    if (at.epoch_step == 0 && (at.epoch > 0 || job_.evaluate_at_start)) evaluate(at.epoch);
     training::Trainer::Hooks hooks;
     if (writes()) {
       hooks.on_step = [this](const training::StepReport& report) { on_step(report); };
@@ -320,6 +324,8 @@ void RunShell::on_not_finite(const training::Position& position, const training:
       {"step", position.step}, {"epoch", position.epoch}, {"what", error.term()}, {"image_ids", error.image_ids()}};
   std::ofstream out(file, std::ios::app);
   out << entry.dump() << '\n' << std::flush;
+  if (!out)
+    throw Error({.doing = "writing", .where = file.string(), .found = "a failure", .hint = "is the disk full?"});
   spdlog::warn("step {}: {} not finite on {}; their ids are in {}", position.step + 1, error.term(),
                counted(std::ssize(error.image_ids()), "image"), file.string());
 }
@@ -341,9 +347,18 @@ void RunShell::on_epoch(std::int64_t epochs_done) {
 void RunShell::evaluate(std::int64_t epochs_done) {
   if (!job_.evaluate || flags_.evaluate_every == 0) return;
   if (epochs_done % flags_.evaluate_every != 0 && epochs_done != flags_.epochs) return;
+  const auto step = job_.trainer->position().step;
+  if (processes_->any(writes() && meter_->evaluated(step))) return;
   processes_->at_work("evaluating");
-  const auto metrics = job_.evaluate(epochs_done, [this] { return stop_.signal() != 0; });
-  if (writes()) meter_->evaluation(job_.evaluation, epochs_done, job_.trainer->position().step, metrics);
+  try {
+    const auto metrics = job_.evaluate(epochs_done, [this] { return stop_.signal() != 0; });
+    if (writes()) meter_->evaluation(job_.evaluation, epochs_done, step, metrics);
+  } catch (const Error& error) {
+    // Hours of training are not given up for a picture that cannot be read any more.
+    const bool all_know = processes_->size() == 1 || dynamic_cast<const distributed::AgreedError*>(&error) != nullptr;
+    if (epochs_done == 0 || !all_know) throw;
+    spdlog::warn("no evaluation after {}: {}", counted(epochs_done, "epoch"), error.what());
+  }
 }
 
 void RunShell::save(const fs::path& file) {
@@ -375,10 +390,17 @@ void RunShell::save_step() {
   meter_->clear();
   const auto file = checkpoints_ / fmt::format("step_{}.pt", job_.trainer->position().step);
   save(file);
-  // The one before has served its purpose only now that this one is safe on disk.
+  remove_other_steps(file);  // they have served their purpose only now that this one is safe on disk
+}
+
+void RunShell::remove_other_steps(const fs::path& file) const {
   std::error_code ignored;
-  if (!last_step_file_.empty() && last_step_file_ != file) fs::remove(last_step_file_, ignored);
-  last_step_file_ = file;
+  std::vector<fs::path> others;
+  for (const auto& entry : fs::directory_iterator(checkpoints_, ignored)) {
+    const auto name = entry.path().filename().string();
+    if (name.starts_with("step_") && name.ends_with(".pt") && entry.path() != file) others.push_back(entry.path());
+  }
+  for (const auto& other : others) fs::remove(other, ignored);
 }
 
 }  // namespace clipself::cli

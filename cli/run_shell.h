@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "cli/common.h"
+#include "clipself/base/file.h"
 #include "clipself/base/signals.h"
 #include "clipself/formats/tensorboard.h"
 #include "clipself/training/checkpoint.h"
@@ -20,7 +22,6 @@
 namespace clipself::cli {
 
 class TrainMeter;
-using Settings = std::vector<std::pair<std::string, std::string>>;
 
 /// --batch-size, --accum-freq, --total-batch, --epochs, --lr, --wd, --beta1, --beta2, --eps, --warmup,
 /// --grad-clip-norm,
@@ -94,6 +95,7 @@ class RunShell {
   /// Of several processes the first alone writes.
   bool writes() const { return processes_->first(); }
   void find_checkpoint();
+  void lock();
   void open_folder();
   void compare_processes();
   void resume();
@@ -103,6 +105,8 @@ class RunShell {
   void evaluate(std::int64_t epochs_done);
   void save(const std::filesystem::path& file);
   void save_step();
+  /// Removes all step_N.pt but this.
+  void remove_other_steps(const std::filesystem::path& file) const;
   /// Removes this run's epoch_N.pt up to `epochs_done` but for the last --keep-last.
   void remove_old_epochs(std::int64_t epochs_done) const;
 
@@ -112,8 +116,10 @@ class RunShell {
   Job job_;
   Settings settings_;
   StopRequest stop_;
-  std::optional<training::Checkpoint> resumed_;
-  std::filesystem::path folder_, checkpoints_, last_step_file_;
+  std::optional<training::Checkpoint> resumed_;  ///< until open() has taken what is in it
+  bool resumes_ = false;
+  std::filesystem::path folder_, checkpoints_;
+  std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<formats::TensorBoardWriter> tensorboard_;
   std::unique_ptr<TrainMeter> meter_;
 };

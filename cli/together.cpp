@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <functional>
 #include <iterator>
+#include <set>
 #include <string_view>
 #include <thread>
 
@@ -62,6 +65,23 @@ void ProcessFlags::add_to(CLI::App& app) {
       ->check(CLI::Range(1, 1 << 20));
 }
 
+void compare_settings(distributed::Processes& processes, const Settings& settings) {
+  static const std::set<std::string> kOwn = {"device", "threads", "workers", "data-root", "logs",
+                                             "out",    "results", "json",    "per-class"};
+  std::string all;
+  for (const auto& [name, value] : settings)
+    if (!kOwn.contains(name)) all += name + "\n" + value + "\n";
+  const auto everybodys = processes.gather(all);
+  if (std::ranges::adjacent_find(everybodys, std::ranges::not_equal_to()) == everybodys.end()) return;
+  for (const auto& [name, value] : settings)
+    if (!kOwn.contains(name)) processes.check_equal("--" + name, value);
+}
+
+void end_without_result(const StopRequest& stop) {
+  spdlog::warn("interrupted: nothing was written");
+  throw ExitCode{stop.exit_code()};
+}
+
 void run_together(const ProcessFlags& flags,
                   const std::function<void(const std::shared_ptr<distributed::Processes>&)>& body) {
   const bool launched = distributed::was_launched();
@@ -89,10 +109,7 @@ void run_together(const ProcessFlags& flags,
   share_processors(place->local_size, launched);
   spdlog::info("{} processes, {} of them on this machine with {} each", processes->size(), processes->local_size(),
                at::get_num_threads() == 1 ? "1 thread" : fmt::format("{} threads", at::get_num_threads()));
-  const auto own = [&](const char* text) {
-    const std::string line(text);
-    return fmt::format("rank {}: {}", place->rank, line.substr(0, line.find('\n')));
-  };
+  const auto own = [&](const char* text) { return fmt::format("rank {}: {}", place->rank, first_line(text)); };
   try {
     body(processes);
     processes->barrier();

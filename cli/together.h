@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 
+#include "cli/common.h"
+#include "clipself/base/signals.h"
 #include "clipself/distributed/processes.h"
 
 namespace clipself::cli {
@@ -18,6 +20,12 @@ struct ProcessFlags {
   /// Whether run_together() will start processes.
   bool launches() const { return processes > 1 && !distributed::find_place(); }
 };
+
+/// Throws distributed::AgreedError unless all processes were given the same settings, but for those that may be each
+/// machine's own (its threads, its folders) and what rank 0 alone does (writing results).
+void compare_settings(distributed::Processes& processes, const Settings& settings);
+/// After Interrupted in a command that writes its result at the end: says that there is none, and throws ExitCode.
+[[noreturn]] void end_without_result(const StopRequest& stop);
 
 /// Runs `body` in this process, in the job it is of by its environment, or in --nproc processes started here. What one
 /// of several throws ends them all, with one message; rank 0 alone logs. Throws what `body` throws in a process alone.

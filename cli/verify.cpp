@@ -143,10 +143,6 @@ Found discover(const fs::path& root) {
   return found;
 }
 
-std::string first_line(const std::string& text) {
-  return text.substr(0, text.find('\n'));
-}
-
 void run(Case& c) {
   const auto start = std::chrono::steady_clock::now();
   bool complete = false;

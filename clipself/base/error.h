@@ -15,6 +15,7 @@
 #include <concepts>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 namespace clipself {
 
@@ -35,5 +36,10 @@ class Error : public std::runtime_error {
   template <std::convertible_to<std::string> Text>
   explicit Error(const Text& message) : Error(ErrorParts{.doing = message}) {}
 };
+
+/// Of a message of LibTorch's: what follows its first line is a stack.
+inline std::string first_line(std::string_view text) {
+  return std::string(text.substr(0, text.find('\n')));
+}
 
 }  // namespace clipself

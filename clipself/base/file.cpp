@@ -1,14 +1,22 @@
 #include "clipself/base/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cctype>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstring>
+#include <new>
+#include <thread>
+#include <vector>
 
 #include "clipself/base/error.h"
 
@@ -21,23 +29,109 @@ std::string reason(int error) {
   return std::strerror(error);
 }
 
-// fsync of a folder makes a rename inside it durable. Some file systems refuse it; that is no failure of ours.
+// fsync of a folder makes a rename inside it durable. Some file systems know no such thing; that is no failure.
 void sync_folder(const fs::path& folder) {
   const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (descriptor < 0) return;
-  ::fsync(descriptor);
+  const int error = ::fsync(descriptor) == 0 ? 0 : errno;
   ::close(descriptor);
+  const bool unknown = error == EINVAL || error == ENOTSUP || error == ENOSYS || error == EROFS;
+  if (error != 0 && !unknown)
+    throw Error({.doing = "writing folder", .where = folder.string(), .found = reason(error)});
 }
+
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+/// With its parents, durably.
+void make_folder(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> made;
+  for (fs::path each = folder; !each.empty() && !fs::exists(each, error); each = each.parent_path())
+    made.push_back(each);
+  fs::create_directories(folder, error);
+  if (error) throw Error({.doing = "creating folder", .where = folder.string(), .found = error.message()});
+  for (const auto& each : made) sync_folder(folder_of(each));
+}
+
+// Mappings that exist, for the handler of SIGBUS, which can neither allocate nor lock. More than fit here are not known
+// to it.
+struct KnownMapping {
+  std::atomic<bool> taken{false};
+  std::atomic<const std::byte*> begin{nullptr};
+  std::size_t size = 0;
+  std::array<char, 1024> path{};
+};
+std::array<KnownMapping, 64> known_mappings;
+
+KnownMapping* remember(const std::byte* begin, std::size_t size, const fs::path& path) {
+  for (auto& each : known_mappings) {
+    if (each.taken.exchange(true)) continue;
+    each.size = size;
+    std::strncpy(each.path.data(), path.c_str(), each.path.size() - 1);
+    each.begin = begin;
+    return &each;
+  }
+  return nullptr;
+}
+
+void forget(KnownMapping* mapping) {
+  if (mapping == nullptr) return;
+  mapping->begin = nullptr;
+  mapping->taken = false;
+}
+
+extern "C" void on_bus_error(int /*signal*/, siginfo_t* info, void* /*context*/) {
+  const auto* at = static_cast<const std::byte*>(info->si_addr);
+  const auto say = [](const char* text) { return ::write(STDERR_FILENO, text, std::strlen(text)) < 0; };
+  for (const auto& each : known_mappings) {
+    const std::byte* begin = each.begin;
+    if (begin == nullptr || at < begin || at >= begin + each.size) continue;
+    say("clipself: error: reading file '");
+    say(each.path.data());
+    say("': it became shorter or its disk failed while it was in use\n");
+    ::_exit(2);
+  }
+  std::signal(SIGBUS, SIG_DFL);  // of something else: it comes again, and ends the program
+}
+
+// Read in one piece, so that a failing disk is an error and not a signal.
+constexpr std::size_t kReadWhole = std::size_t{64} << 20;
+constexpr std::size_t kAlignment = 64;  // as of the records in torch's archives
+
+std::shared_ptr<std::byte> read_whole(int descriptor, std::size_t size, const fs::path& path) {
+  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(::operator new (size, std::align_val_t{kAlignment})),
+                                    [](std::byte* p) { ::operator delete (p, std::align_val_t{kAlignment}); });
+  for (std::size_t done = 0; done < size;) {
+    const ssize_t count = ::pread(descriptor, memory.get() + done, size - done, static_cast<off_t>(done));
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0)
+      throw Error({.doing = "reading file",
+                   .where = path.string(),
+                   .found = count < 0 ? reason(errno) : "its end after " + std::to_string(done) + " bytes",
+                   .expected = std::to_string(size) + " bytes"});
+    done += static_cast<std::size_t>(count);
+  }
+  return memory;
+}
+
+/// Closes what it is given.
+struct Descriptor {
+  int value;
+  ~Descriptor() { ::close(value); }
+};
 
 }  // namespace
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Opening a pipe would wait for its writer.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) throw Error({.doing = "opening file", .where = path.string(), .found = reason(errno)});
+  const Descriptor closed_at_the_end{descriptor};
   struct stat info {};
   if (::fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
     const bool folder = S_ISDIR(info.st_mode);
-    ::close(descriptor);
     throw Error({.doing = "opening file",
                  .where = path.string(),
                  .found = folder ? "a folder" : "something that is not a regular file",
@@ -47,24 +141,61 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   if (size == 0) {
     static std::byte nothing{};  // that the span has an address: functions of C must not be given none
     bytes_ = {&nothing, 0};
-    ::close(descriptor);
+    return;
+  }
+  if (size <= kReadWhole) {
+    const auto memory = read_whole(descriptor, size, path);
+    bytes_ = {memory.get(), size};
+    owner_ = memory;
     return;
   }
   // Writable but private, so that a tensor viewing the file can be changed in place; without a reservation, because
   // hardly any page ever is.
   void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
-  const int error = errno;
-  ::close(descriptor);
-  if (address == MAP_FAILED) throw Error({.doing = "mapping file", .where = path.string(), .found = reason(error)});
-  owner_ = std::shared_ptr<const void>(address, [size](const void* p) { ::munmap(const_cast<void*>(p), size); });
+  if (address == MAP_FAILED) throw Error({.doing = "mapping file", .where = path.string(), .found = reason(errno)});
   bytes_ = {static_cast<std::byte*>(address), size};
+  owner_ = std::shared_ptr<const void>(address, [size, known = remember(bytes_.data(), size, path)](const void* p) {
+    forget(known);
+    ::munmap(const_cast<void*>(p), size);
+  });
+}
+
+void explain_bus_errors() {
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO;
+  ::sigaction(SIGBUS, &action, nullptr);
+}
+
+FolderLock::FolderLock(const fs::path& folder, const std::string& what) {
+  using namespace std::chrono_literals;
+  const auto file = folder / ".lock";
+  descriptor_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) throw Error({.doing = "writing file", .where = file.string(), .found = reason(errno)});
+  const auto until = std::chrono::steady_clock::now() + 5s;
+  while (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno == EINTR) continue;
+    if (errno != EWOULDBLOCK) return;  // this file system has no locks
+    if (std::chrono::steady_clock::now() > until) {
+      ::close(descriptor_);
+      throw Error({.doing = what,
+                   .where = folder.string(),
+                   .found = "another process that writes there",
+                   .expected = "one at a time",
+                   .hint = "is the run still going on somewhere?"});
+    }
+    std::this_thread::sleep_for(100ms);
+  }
+}
+
+FolderLock::~FolderLock() {
+  ::close(descriptor_);
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
-  const fs::path folder = path_.has_parent_path() ? path_.parent_path() : fs::path(".");
+  const fs::path folder = folder_of(path_);
+  make_folder(folder);
   std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error({.doing = "creating folder", .where = folder.string(), .found = error.message()});
   if (fs::is_directory(path_, error)) {
     throw Error({.doing = "writing file",
                  .where = path_.string(),
@@ -116,7 +247,7 @@ void AtomicFile::commit() {
   if (closed != 0) fail("writing file");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("replacing file");
   temporary_.clear();
-  sync_folder(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
+  sync_folder(folder_of(path_));
 }
 
 void remove_stale_temporaries(const fs::path& folder) {
@@ -145,9 +276,7 @@ void require_writable_file(const fs::path& path) {
 }
 
 void require_writable_folder(const fs::path& folder) {
-  std::error_code error;
-  fs::create_directories(folder, error);
-  if (error) throw Error({.doing = "creating folder", .where = folder.string(), .found = error.message()});
+  make_folder(folder);
   const AtomicFile probe(folder / "writable");
 }
 

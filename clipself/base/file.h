@@ -1,4 +1,4 @@
-// Files: read by memory map, written so that a reader sees the old content or the new, never a part.
+// Files: read whole or by memory map, written so that a reader sees the old content or the new, never a part.
 #pragma once
 
 #include <cstddef>
@@ -10,11 +10,14 @@
 
 namespace clipself {
 
-/// A whole file mapped into memory. The mapping is private: a write to private_bytes() copies the touched page and
-/// never reaches the file. Cheap to copy: copies share the mapping, which lives as long as any of them.
+/// A whole file in memory: up to 64 MiB read, above that mapped. A write to private_bytes() never reaches the file. Cheap
+/// to copy: copies share the memory, which lives as long as any of them.
+///
+/// What goes wrong while it is read is an Error. What goes wrong later in a mapping (the disk fails, the file becomes
+/// shorter) is a signal, SIGBUS; see explain_bus_errors().
 class MappedFile {
  public:
-  /// Throws Error when `path` is missing, a folder, or unreadable. An empty file maps to an empty span.
+  /// Throws Error when `path` is missing, no regular file, or unreadable. An empty file gives an empty span.
   explicit MappedFile(const std::filesystem::path& path);
 
   std::span<const std::byte> bytes() const { return bytes_; }
@@ -23,7 +26,7 @@ class MappedFile {
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
   std::size_t size() const { return bytes_.size(); }
   const std::filesystem::path& path() const { return path_; }
-  /// Keeps the mapping alive; hand it to whatever outlives this object (a tensor's deleter).
+  /// Keeps the memory alive; hand it to whatever outlives this object (a tensor's deleter).
   std::shared_ptr<const void> owner() const { return owner_; }
 
  private:
@@ -53,6 +56,23 @@ class AtomicFile {
   std::filesystem::path temporary_;
   int descriptor_ = -1;
   std::size_t position_ = 0;
+};
+
+/// From here on a SIGBUS in a mapped file ends the program with exit code 2 and one line that names the file.
+void explain_bus_errors();
+
+/// Keeps a folder for one process: others that ask for it meanwhile get an Error. Ends with the process, however that
+/// ends. On file systems without locks it keeps nobody out.
+class FolderLock {
+ public:
+  /// Waits a few seconds for a process that is on its way out. `what` names the folder's content in the message.
+  FolderLock(const std::filesystem::path& folder, const std::string& what);
+  ~FolderLock();
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+
+ private:
+  int descriptor_ = -1;
 };
 
 /// Removes what processes that were killed while writing left in `folder`: AtomicFile's temporary files. For a folder

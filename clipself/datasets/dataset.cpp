@@ -125,6 +125,12 @@ std::string fingerprint_of(const AnnotationIndex& index, std::span<const std::si
   return fmt::format("{} images, {:016x}", images.size(), hash);
 }
 
+std::string fingerprint_of(const AnnotationIndex& index) {
+  std::vector<std::size_t> all(index.images.size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return fingerprint_of(index, all);
+}
+
 Sample make_sample(const formats::Image& image, std::span<const Region> regions, int max_boxes, int image_size,
                    int crop_size, bool labelled, bool crops_of_labelled) {
   Sample sample;

@@ -59,6 +59,8 @@ class Dataset {
 /// Tells a choice of an index's images, in this order and with this many annotations, from another: "4800 images,
 /// 0123456789abcdef".
 std::string fingerprint_of(const AnnotationIndex& index, std::span<const std::size_t> images);
+/// Of all of its images.
+std::string fingerprint_of(const AnnotationIndex& index);
 
 /// kLabelled: boxes with their category's label (RegionCLIP); images without annotations are left out.
 enum class RegionKind { kGrid, kProposals, kLabelled };

@@ -63,9 +63,9 @@ std::vector<Proposals> propose_images(Detector& detector, const std::vector<data
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
                     const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take,
                     const std::function<void(const Error& error)>& unreadable,
-                    const distributed::Processes& processes) {
+                    std::optional<evaluation::Share> share) {
   using Read = std::variant<datasets::DetectionImage, Error>;
-  const auto mine = evaluation::share_of(data.size(), processes);
+  const auto mine = share.value_or(evaluation::Share{.count = data.size()});
   evaluation::Prefetch<Read> ahead(mine.count, workers, [&](std::int64_t index) -> Read {
     try {
       return data.get(mine[index]);

@@ -3,12 +3,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "clipself/base/error.h"
 #include "clipself/datasets/detection.h"
 #include "clipself/detection/objective.h"
 #include "clipself/evaluation/detections.h"
+#include "clipself/evaluation/share.h"
 
 namespace clipself::detection {
 
@@ -19,13 +21,13 @@ std::vector<Detections> detect_images(Detector& detector, const std::vector<data
 std::vector<Proposals> propose_images(Detector& detector, const std::vector<datasets::DetectionImage>& images,
                                       const models::PixelStatistics& pixels);
 
-/// Calls `take` for all images of a data set in order, `batch` at a time, read ahead by `workers` threads (0: none).
+/// Calls `take` for the images of a data set (all, or a process's share of them) in order, `batch` at a time, read ahead by `workers` threads (0: none).
 /// `take` says whether to go on. One that cannot be read is told to `unreadable` and left out; without it, throws
-/// Error. Several processes each take their share of the images.
+/// Error.
 void for_each_batch(const datasets::DetectionTestDataset& data, int batch, int workers,
                     const std::function<bool(const std::vector<datasets::DetectionImage>& images)>& take,
                     const std::function<void(const Error& error)>& unreadable = {},
-                    const distributed::Processes& processes = *distributed::Processes::alone());
+                    std::optional<evaluation::Share> share = {});
 
 /// Appends what was found in an image: class c as category `category_ids[c]`, boxes as x, y, width, height, masks as
 /// run lengths.

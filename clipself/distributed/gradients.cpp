@@ -56,8 +56,7 @@ void GradientAverage::backward(const at::Tensor& loss) {
     const bool of_operator =
         dynamic_cast<const c10::Error*>(&error) != nullptr && dynamic_cast<const c10::DistError*>(&error) == nullptr;
     if (of_operator || dynamic_cast<const std::bad_alloc*>(&error) != nullptr) throw;
-    const std::string text = error.what();
-    throw ConnectionLost(text.substr(0, text.find('\n')));
+    throw ConnectionLost(first_line(error.what()));
   }
 }
 

@@ -47,6 +47,18 @@ int number(const Variables& variable, const char* name, int least, int most, std
   return value;
 }
 
+constexpr int kPort = 29500;
+
+/// Steps of Slurm that share a machine do not know of each other: a port from their numbers keeps them apart.
+int port_of_step(const Variables& variable) {
+  constexpr std::uint64_t kFirst = 10000, kPorts = 20000;
+  const auto of = [&](const char* name) -> std::uint64_t {
+    const char* text = variable(name);
+    return text == nullptr ? 0 : std::strtoull(text, nullptr, 10);
+  };
+  return static_cast<int>(kFirst + (of("SLURM_JOB_ID") + 101 * of("SLURM_STEP_ID")) % kPorts);
+}
+
 std::string text_of(const Variables& variable, const char* name) {
   const char* text = variable(name);
   return text == nullptr ? "" : text;
@@ -96,10 +108,11 @@ std::optional<Place> find_place(const Variables& variable) {
                    .expected = "the host of rank 0, for every process"});
     }
     if (place.address.empty()) place.address = "127.0.0.1";
-    place.port = static_cast<std::uint16_t>(
-        number(variable, "MASTER_PORT", 1, std::numeric_limits<std::uint16_t>::max(), 29500));
+    place.port = static_cast<std::uint16_t>(number(
+        variable, "MASTER_PORT", 1, std::numeric_limits<std::uint16_t>::max(), slurm ? port_of_step(variable) : kPort));
     place.launcher_hosts = text_of(variable, "TORCHELASTIC_USE_AGENT_STORE") == "True";
     place.attempt = text_of(variable, "TORCHELASTIC_RESTART_COUNT");
+    if (slurm) place.attempt = text_of(variable, "SLURM_JOB_ID") + "." + text_of(variable, "SLURM_STEP_ID");
     if (place.world_size == 1) return std::nullopt;
     return place;
   }

@@ -28,16 +28,9 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-std::vector<std::uint8_t> as_bytes(const std::string& text) {
-  return {text.begin(), text.end()};
-}
-std::string as_text(const std::vector<std::uint8_t>& bytes) {
-  return {bytes.begin(), bytes.end()};
-}
-
 /// Without the place in Gloo's source.
-std::string first_line(std::string text) {
-  text = text.substr(0, text.find('\n'));
+std::string gist(std::string_view message) {
+  const auto text = first_line(message);
   return text.starts_with("[enforce fail at ") ? text.substr(text.find("] ") + 2) : text;
 }
 
@@ -86,7 +79,7 @@ c10::intrusive_ptr<c10d::Store> connect(const Place& place, bool host, std::chro
     return c10::make_intrusive<c10d::PrefixStore>("clipself" + place.attempt,
                                                   c10::make_intrusive<c10d::TCPStore>(place.address, options));
   } catch (const std::exception& error) {
-    const std::string text = first_line(error.what());
+    const std::string text = gist(error.what());
     const auto where = fmt::format("{}:{}", place.address, place.port);
     if (host && text.find("EADDRINUSE") != std::string::npos) {
       throw Error({.doing = "joining the processes of a job",
@@ -135,7 +128,7 @@ std::vector<std::string> meet(c10d::Store& store, const Place& place, std::chron
                    .found = fmt::format("no rank {} within {} s", missing, timeout.count()),
                    .expected = fmt::format("{} processes", place.world_size)});
     }
-    if (store.check({"failed"})) throw ConnectionLost("another process failed");
+    if (has_failed(store)) throw ConnectionLost("another process failed");
     std::this_thread::sleep_for(50ms);
   }
   std::vector<std::string> names;
@@ -192,7 +185,7 @@ class Group : public Processes {
     } catch (const c10::DistError& error) {
       tell_once(job, Error({.doing = "joining the processes of a job",
                             .where = fmt::format("{}:{}", place.address, place.port),
-                            .found = "no answer any more (" + first_line(error.what()) + ")",
+                            .found = "no answer any more (" + gist(error.what()) + ")",
                             .expected = "rank 0 there"}));
     }
     try {
@@ -200,7 +193,7 @@ class Group : public Processes {
     } catch (const std::exception& error) {
       std::string message = Error({.doing = "joining the processes of a job",
                                    .where = names[static_cast<std::size_t>(place.rank)],
-                                   .found = first_line(error.what()),
+                                   .found = gist(error.what()),
                                    .expected = "a way to every other process",
                                    .hint = "GLOO_SOCKET_IFNAME names the network to use"})
                                 .what();
@@ -287,7 +280,7 @@ class Group : public Processes {
     } catch (const Error&) {
       throw;
     } catch (const std::exception& error) {
-      throw ConnectionLost(first_line(error.what()));
+      throw ConnectionLost(gist(error.what()));
     }
   }
 

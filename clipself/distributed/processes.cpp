@@ -30,7 +30,7 @@ void Processes::agree(const std::function<void()>& work) {
     if (!errors[rank].empty()) throw AgreedError(fmt::format("rank {}: {}", rank, errors[rank]));
 }
 
-void Processes::check_equal(const std::string& what, const std::string& fingerprint) {
+void Processes::check_equal(const std::string& what, const std::string& fingerprint, const std::string& hint) {
   const auto all = gather(fingerprint);
   std::map<std::string, std::vector<std::size_t>> ranks;
   for (std::size_t rank = 0; rank < all.size(); ++rank) ranks[all[rank]].push_back(rank);
@@ -45,7 +45,8 @@ void Processes::check_equal(const std::string& what, const std::string& fingerpr
                      .where = what,
                      .found = fmt::format("'{}' on rank {}, but '{}' on rank {}", fewest->first,
                                           fmt::join(fewest->second, ", "), other->first, other->second.front()),
-                     .expected = "the same on all " + std::to_string(all.size())});
+                     .expected = "the same on all " + std::to_string(all.size()),
+                     .hint = hint});
 }
 
 c10::intrusive_ptr<c10d::ProcessGroup> Processes::group(at::DeviceType /*device*/) {

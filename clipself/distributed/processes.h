@@ -69,7 +69,7 @@ class Processes {
   void agree(const std::function<void()>& work);
   /// Throws AgreedError when `fingerprint` of `what`, a short text, is not the same everywhere, naming the ranks of
   /// the fewest.
-  void check_equal(const std::string& what, const std::string& fingerprint);
+  void check_equal(const std::string& what, const std::string& fingerprint, const std::string& hint = {});
 
   /// What this process is at: told by others when it does not come. The text must be a literal.
   virtual void at_work(const char* /*activity*/) {}

@@ -25,12 +25,6 @@ constexpr auto kEndsByItself = 20s;  // after a failure elsewhere
 constexpr const char* kFailed = "failed";
 constexpr const char* kHeard = "heard";  // how many know that there is a word on the failure
 
-std::vector<std::uint8_t> bytes(const std::string& text) {
-  return {text.begin(), text.end()};
-}
-std::string text(const std::vector<std::uint8_t>& bytes) {
-  return {bytes.begin(), bytes.end()};
-}
 std::string sign_key(int rank) {
   return "sign/" + std::to_string(rank);
 }
@@ -62,13 +56,13 @@ void Watch::at_work(const char* activity) {
 }
 
 void Watch::show_sign() {
-  store_->set(sign_key(rank_),
-              bytes(fmt::format("{} {} {}", ++signs_, exchanges_.load(std::memory_order_relaxed), activity_.load())));
+  store_->set(sign_key(rank_), as_bytes(fmt::format("{} {} {}", ++signs_, exchanges_.load(std::memory_order_relaxed),
+                                                    activity_.load())));
 }
 
 std::optional<Watch::Sign> Watch::sign_of(int rank) {
   if (!store_->check({sign_key(rank)})) return std::nullopt;
-  Sign sign{.text = text(store_->get(sign_key(rank))), .exchanges = 0, .activity = {}};
+  Sign sign{.text = as_text(store_->get(sign_key(rank))), .exchanges = 0, .activity = {}};
   const auto first = sign.text.find(' '), second = sign.text.find(' ', first + 1);
   if (first == std::string::npos || second == std::string::npos) return std::nullopt;
   sign.exchanges = std::strtoull(sign.text.c_str() + first + 1, nullptr, 10);
@@ -84,7 +78,7 @@ std::string Watch::culprits() {
   while (Clock::now() < until) {
     std::this_thread::sleep_for(kBetweenSigns);
     show_sign();
-    if (store_->check({kFailed})) return {};
+    if (has_failed(*store_)) return {};
   }
   std::string silent, behind;
   for (int rank = 0; rank < all; ++rank) {
@@ -103,10 +97,22 @@ std::string Watch::culprits() {
   return {};
 }
 
+std::vector<std::uint8_t> as_bytes(const std::string& text) {
+  return {text.begin(), text.end()};
+}
+
+std::string as_text(const std::vector<std::uint8_t>& bytes) {
+  return {bytes.begin(), bytes.end()};
+}
+
+bool has_failed(c10d::Store& store) {
+  return store.check({kFailed});
+}
+
 bool announce_failure(c10d::Store& store, const std::string& who, const std::string& message) {
   // Two may say the same.
   const std::string word = who + ": " + message;
-  return text(store.compareSet(kFailed, {}, bytes(word))) == word;
+  return as_text(store.compareSet(kFailed, {}, as_bytes(word))) == word;
 }
 
 std::string Watch::host_gone() const {
@@ -187,7 +193,7 @@ void Watch::run() {
     try {
       if (!store_gone) {
         show_sign();
-        const bool failed = store_->check({kFailed});
+        const bool failed = has_failed(*store_);
         if (failed && !failed_at) failed_at = Clock::now();
         if (!failed) was_stopped = false;  // in vain
         if (failed && !heard_) {

@@ -21,6 +21,12 @@ class Store;
 
 namespace clipself::distributed {
 
+/// What a store holds is bytes.
+std::vector<std::uint8_t> as_bytes(const std::string& text);
+std::string as_text(const std::vector<std::uint8_t>& bytes);
+
+/// Whether somebody has left a word on the job's failure.
+bool has_failed(c10d::Store& store);
 /// Leaves `message` in the job's store as the word on its failure; false when somebody else has left one. `who`: by
 /// rank, or the launcher.
 bool announce_failure(c10d::Store& store, const std::string& who, const std::string& message);

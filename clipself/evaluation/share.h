@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "clipself/distributed/processes.h"
 
@@ -17,6 +18,12 @@ inline Share share_of(std::int64_t items, const distributed::Processes& processe
   const std::int64_t rank = processes.rank(), size = processes.size();
   return {.first = rank, .step = size, .count = (items - rank + size - 1) / size};
 }
+
+/// Runs `work` on this process's share of so many items; it calls `after_item` after each, and exchanges nothing. Every
+/// few items the processes ask each other whether one was interrupted or has thrown an Error: then all leave, by
+/// Interrupted or by distributed::AgreedError (a process alone: by the Error itself).
+void run_share(std::int64_t items, distributed::Processes& processes, const std::function<bool()>& interrupted,
+               const std::function<void(const Share& mine, const std::function<void()>& after_item)>& work);
 
 /// Rows that all processes have gathered (N, ...), put in the order of the items they are of (int64, N); those of one
 /// item stay as they are.

@@ -135,37 +135,36 @@ ZeroShotResult evaluate_zero_shot(models::ClipModel& model, const datasets::Pano
   const at::Device device = model.logit_scale().device();
 
   const auto processes = options.processes ? options.processes : distributed::Processes::alone();
-  const Share mine = share_of(data.size(), *processes);
 
   std::vector<at::Tensor> boxes, masks, labels, is_thing, sizes, empty, images;
   CropEncoder crops(model, options);
-  Prefetch<datasets::PanopticSample> samples(mine.count, options.workers,
-                                             [&](std::int64_t i) { return data.get(mine[i]); });
-  bool interrupted = false;
-  for (std::int64_t i = 0; i < mine.count && !interrupted; ++i) {
-    const datasets::PanopticSample sample = samples.next();
-    if (sample.labels.numel() > 0) {
-      const at::Tensor image = datasets::model_input(model, sample.image.unsqueeze(0));
-      const std::vector<at::Tensor> places{sample.boxes.to(device)}, shapes{sample.masks.to(device)};
-      if (options.box_feature == models::BoxFeature::kRoiAlign) {
-        const at::Tensor dense = model.encode_dense(image).to(at::kFloat);
-        boxes.push_back(unit(models::pool_boxes(dense, places)));
-        masks.push_back(unit(models::pool_masks(dense, shapes)));
-      } else {
-        boxes.push_back(unit(model.encode_boxes(image, places, /*normalized=*/false, options.box_feature)));
-        masks.push_back(unit(model.encode_masks(image, shapes, /*normalized=*/false, /*by_attention=*/true)));
+  run_share(data.size(), *processes, options.interrupted, [&](const Share& mine, const auto& after_item) {
+    Prefetch<datasets::PanopticSample> samples(mine.count, options.workers,
+                                               [&](std::int64_t i) { return data.get(mine[i]); });
+    for (std::int64_t i = 0; i < mine.count; ++i) {
+      const datasets::PanopticSample sample = samples.next();
+      if (sample.labels.numel() > 0) {
+        const at::Tensor image = datasets::model_input(model, sample.image.unsqueeze(0));
+        const std::vector<at::Tensor> places{sample.boxes.to(device)}, shapes{sample.masks.to(device)};
+        if (options.box_feature == models::BoxFeature::kRoiAlign) {
+          const at::Tensor dense = model.encode_dense(image).to(at::kFloat);
+          boxes.push_back(unit(models::pool_boxes(dense, places)));
+          masks.push_back(unit(models::pool_masks(dense, shapes)));
+        } else {
+          boxes.push_back(unit(model.encode_boxes(image, places, /*normalized=*/false, options.box_feature)));
+          masks.push_back(unit(model.encode_masks(image, shapes, /*normalized=*/false, /*by_attention=*/true)));
+        }
+        crops.add(sample.crops);
+        labels.push_back(sample.labels);
+        is_thing.push_back(sample.is_thing.to(at::kBool));
+        sizes.push_back(sample.sizes);
+        empty.push_back(sample.masks.flatten(1).any(1).logical_not());
+        images.push_back(at::full_like(sample.labels, mine[i]));
       }
-      crops.add(sample.crops);
-      labels.push_back(sample.labels);
-      is_thing.push_back(sample.is_thing.to(at::kBool));
-      sizes.push_back(sample.sizes);
-      empty.push_back(sample.masks.flatten(1).any(1).logical_not());
-      images.push_back(at::full_like(sample.labels, mine[i]));
+      if (options.progress) options.progress(i + 1, mine.count);
+      after_item();
     }
-    if (options.progress) options.progress(i + 1, mine.count);
-    interrupted = options.interrupted && options.interrupted();
-  }
-  if (processes->any(interrupted)) throw Interrupted{};
+  });
 
   // What a process that met no segment adds to the others'.
   const at::Tensor no_features = at::empty({0, classes.size(1)}, at::kFloat);

@@ -77,8 +77,7 @@ enum Opcode : unsigned char {
 
 class Machine {
  public:
-  Machine(std::span<const std::byte> program, const PickleSource& source)
-      : program_(program), heap_(source, program.size()) {}
+  Machine(std::span<const std::byte> program, const PickleSource& source) : program_(program), heap_(source) {}
 
   Unpickled run() {
     while (true) {
@@ -199,13 +198,13 @@ class Machine {
         stack_.push_back(top());
         return;
       case kBinPut:
-        memo_[read<std::uint8_t>()] = top();
+        remember(read<std::uint8_t>());
         return;
       case kLongBinPut:
-        memo_[read<std::uint32_t>()] = top();
+        remember(read<std::uint32_t>());
         return;
       case kMemoize:
-        memo_[static_cast<std::uint32_t>(memo_.size())] = top();
+        remember(static_cast<std::uint32_t>(memo_.size()));
         return;
       case kBinGet:
         return recall(read<std::uint8_t>());
@@ -349,6 +348,11 @@ class Machine {
   void insert(Mapping& dict, const std::vector<Id>& items) {
     if (items.size() % 2 != 0) heap_.fail("a dict's key without a value");
     dict.items.insert(dict.items.end(), items.begin(), items.end());
+  }
+
+  void remember(std::uint32_t index) {
+    constexpr std::size_t kEntryBytes = 48;
+    if (memo_.insert_or_assign(index, top()).second) heap_.charge(kEntryBytes);
   }
 
   void recall(std::uint32_t index) {

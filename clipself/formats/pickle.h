@@ -23,7 +23,7 @@ struct StorageRequest {
 /// Where the pickle comes from and what it may refer to.
 struct PickleSource {
   std::string where;            ///< the file, for messages
-  std::uint64_t file_size = 0;  ///< bounds what a tensor may claim to span
+  std::uint64_t file_size = 0;  ///< bounds what tensors may claim to span and objects may take
   /// Gives the storage of at least numel elements; the data may be filled in later. Throws Error when there is none.
   std::function<at::Storage(const StorageRequest&)> storage;
 };

@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t kMaxObjects = std::size_t{1} << 24;
 constexpr std::size_t kMaxTensors = std::size_t{1} << 20;
 constexpr int kMaxDepth = 200;
+// A node, what refers to it and what becomes of it; a container is also counted among the finished.
+constexpr std::size_t kNodeBytes = sizeof(Node) + sizeof(Id) + sizeof(Value) + 1, kContainerBytes = 160;
 
 template <typename... Ts>
 struct Overloaded : Ts... {
@@ -26,8 +28,7 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 
-Heap::Heap(const PickleSource& from, std::size_t program_size)
-    : source(from), charge_limit_((std::size_t{64} << 20) + 16 * program_size) {}
+Heap::Heap(const PickleSource& from) : source(from), charge_limit_((std::size_t{64} << 20) + 64 * from.file_size) {}
 
 void Heap::fail(const std::string& found, const std::string& expected, const std::string& hint) const {
   throw Error(
@@ -36,6 +37,8 @@ void Heap::fail(const std::string& found, const std::string& expected, const std
 
 Id Heap::add(Node node) {
   if (nodes_.size() >= kMaxObjects) fail(fmt::format("more than {} objects", kMaxObjects));
+  const bool container = std::holds_alternative<Sequence>(node) || std::holds_alternative<Mapping>(node);
+  charge(kNodeBytes + (container ? kContainerBytes : 0));
   nodes_.push_back(std::move(node));
   return static_cast<Id>(nodes_.size() - 1);
 }
@@ -51,7 +54,7 @@ Id Heap::add_tensor(at::Tensor tensor) {
 
 void Heap::charge(std::size_t bytes) {
   if (bytes > charge_limit_ - charged_) {
-    fail(fmt::format("more than {} bytes of text", charge_limit_), "no more than a file of this size can need");
+    fail(fmt::format("objects of more than {} bytes", charge_limit_), "no more than a file of this size can need");
   }
   charged_ += bytes;
 }

@@ -61,7 +61,8 @@ struct TypedStorage {
 
 class Heap {
  public:
-  Heap(const PickleSource& source, std::size_t program_size);
+  /// `source.file_size` bounds the memory that its objects may take: 64 MiB + 64 times that.
+  explicit Heap(const PickleSource& source);
 
   /// Throws Error("reading checkpoint '<file>' ...").
   [[noreturn]] void fail(const std::string& found, const std::string& expected = {},
@@ -69,7 +70,7 @@ class Heap {
 
   Id add(Node node);
   Node& operator[](Id id) { return nodes_[id]; }
-  /// Counts bytes copied out of the program, which it may refer to again and again. Throws Error when too many.
+  /// Counts bytes of memory that the program takes. Throws Error when it is too many.
   void charge(std::size_t bytes);
   /// The same for a container copied, each item of which becomes a Value in the end.
   void charge_items(std::size_t items);

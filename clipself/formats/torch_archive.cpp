@@ -169,7 +169,7 @@ Value read_torch_archive(const std::filesystem::path& path) {
 
 void verify_torch_archive(const std::filesystem::path& path) {
   MappedFile file(path);
-  if (!legacy_header_size(file.bytes())) ZipReader(std::move(file)).verify_stored();
+  if (!legacy_header_size(file.bytes())) ZipReader(std::move(file)).verify();
 }
 
 }  // namespace clipself::formats

@@ -231,10 +231,16 @@ void ZipReader::read(const ZipEntry& entry, std::span<std::byte> out) const {
   }
 }
 
-void ZipReader::verify_stored() const {
-  for (const auto& entry : entries_)
-    if (!entry.deflated && entry.crc != 0 && checksum(stored(entry)) != entry.crc)
+void ZipReader::verify() {
+  for (const auto& entry : entries_) {
+    if (entry.deflated) {
+      reserve(entry);
+      std::vector<std::byte> content(entry.size);
+      read(entry, content);
+    } else if (entry.crc != 0 && checksum(stored(entry)) != entry.crc) {
       fail("record '" + entry.name + "' with a wrong checksum", {}, "was the file damaged?");
+    }
+  }
 }
 
 void ZipReader::reserve(const ZipEntry& entry) {

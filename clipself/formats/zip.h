@@ -41,9 +41,9 @@ class ZipReader {
   /// The record's content, inflated when need be, its checksum verified. `out` must have entry.size bytes.
   /// Throws Error when data and table disagree.
   void read(const ZipEntry& entry, std::span<std::byte> out) const;
-  /// Looks at the checksum of every record that is not deflated (those are verified by read()): reads the whole file.
-  /// Throws Error naming the first record that is not as it was written.
-  void verify_stored() const;
+  /// Looks at every record's checksum: reads the whole file. Throws Error naming the first record that is not as it was
+  /// written.
+  void verify();
   /// Counts entry.size towards what this archive may fill in memory: 64 MiB + 32 times the file, far above what weights
   /// compress to and far below what a bomb expands to. Call before allocating; throws Error when it is over.
   void reserve(const ZipEntry& entry);

@@ -45,6 +45,25 @@ const Value& need(const Value& parent, const char* key, const fs::path& path) {
   return *found;
 }
 
+/// Those that can be read, with their steps.
+std::vector<std::pair<std::int64_t, fs::path>> checkpoints_in(const fs::path& folder,
+                                                              const std::function<void(const Error&)>& unreadable) {
+  std::vector<std::pair<std::int64_t, fs::path>> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    if (!is_checkpoint(entry)) continue;
+    try {
+      const auto root = formats::read_torch_archive(entry.path());
+      const auto* ours = root.find("clipself");
+      const auto* step = ours == nullptr ? nullptr : ours->find("step");
+      if (step != nullptr) found.emplace_back(step->as_int(), entry.path());
+    } catch (const Error& error) {
+      unreadable(error);
+    }
+  }
+  return found;
+}
+
 }  // namespace
 
 void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
@@ -88,21 +107,11 @@ bool has_checkpoint(const fs::path& folder) {
 }
 
 Checkpoint read_latest_checkpoint(const fs::path& folder) {
-  std::vector<std::pair<std::int64_t, fs::path>> found;
   std::string damage;  // of the first that cannot be read, when none can
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (!is_checkpoint(entry)) continue;
-    try {
-      const auto root = formats::read_torch_archive(entry.path());
-      const auto* ours = root.find("clipself");
-      const auto* step = ours == nullptr ? nullptr : ours->find("step");
-      if (step != nullptr) found.emplace_back(step->as_int(), entry.path());
-    } catch (const Error& unreadable) {
-      spdlog::warn("passed over: {}", unreadable.what());
-      if (damage.empty()) damage = unreadable.what();
-    }
-  }
+  auto found = checkpoints_in(folder, [&](const Error& unreadable) {
+    spdlog::warn("passed over: {}", unreadable.what());
+    if (damage.empty()) damage = unreadable.what();
+  });
   std::ranges::sort(found, std::ranges::greater());
   for (const auto& [step, path] : found) {
     try {
@@ -117,6 +126,19 @@ Checkpoint read_latest_checkpoint(const fs::path& folder) {
                .where = folder.string(),
                .found = "no training checkpoint",
                .expected = "at least one .pt file"});
+}
+
+void set_aside_later_checkpoints(const fs::path& folder, std::int64_t step) {
+  for (const auto& [its_step, path] : checkpoints_in(folder, [](const Error&) {})) {
+    if (its_step <= step) continue;
+    const auto aside = folder / "set_aside" / path.filename();
+    std::error_code error;
+    fs::create_directories(aside.parent_path(), error);
+    fs::rename(path, aside, error);
+    if (error) throw Error({.doing = "setting aside", .where = path.string(), .found = error.message()});
+    spdlog::warn("{} is of step {}, and the run goes on from step {}: moved to {}", path.filename().string(), its_step,
+                 step, aside.parent_path().string());
+  }
 }
 
 }  // namespace clipself::training

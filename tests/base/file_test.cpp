@@ -92,6 +92,38 @@ TEST_F(MappedFileTest, WritingToTheMappingDoesNotReachTheFile) {
   EXPECT_EQ(get("a"), "before");
 }
 
+TEST_F(MappedFileTest, APipeIsRefusedAtOnce) {
+  const auto pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  EXPECT_NE(message_of([&] { MappedFile(pipe).size(); }).find("not a regular file"), std::string::npos);
+}
+
+// Of a file that is mapped, not read: its end goes while it is in use.
+TEST_F(MappedFileTest, AMappingThatLosesItsFileEndsTheProgramWithOneLine) {
+  constexpr std::uintmax_t kSize = (std::uintmax_t{64} << 20) + 1;
+  const auto big = folder_ / "big";
+  std::ofstream(big) << "x";
+  fs::resize_file(big, kSize);
+  const auto lose = [&] {
+    explain_bus_errors();
+    const MappedFile mapped(big);
+    fs::resize_file(big, 1);
+    std::exit(static_cast<int>(mapped.bytes()[kSize / 2]));
+  };
+  EXPECT_EXIT(lose(), ::testing::ExitedWithCode(2), "^clipself: error: reading file '.*big': it became shorter");
+}
+
+using FolderLockTest = File;
+
+TEST_F(FolderLockTest, KeepsAFolderForOne) {
+  {
+    const FolderLock first(folder_, "--name");
+    EXPECT_NE(message_of([&] { FolderLock(folder_, "--name"); }).find("another process that writes there"),
+              std::string::npos);
+  }
+  EXPECT_EQ(message_of([&] { FolderLock(folder_, "--name"); }), "no error");
+}
+
 TEST_F(MappedFileTest, NamesTheFileThatCannotBeOpened) {
   const auto missing = (folder_ / "missing").string();
   EXPECT_EQ(message_of([&] { MappedFile file(missing); }),

@@ -64,7 +64,7 @@ refused() {
   done
   # LibTorch's own exceptions carry the place in its source and a stack.
   ! grep -qE 'Exception raised from|frame #|terminate called|\.cpp:[0-9]+' "$work.err" || failed "$name" "internals in the message"
-  left=$(find out -type f ! -name out.log ! -name settings.json ! -name metrics.jsonl ! -name 'events.*' | head -n 5 | tr '\n' ' ' || true)
+  left=$(find out -type f ! -name out.log ! -name settings.json ! -name .lock ! -name metrics.jsonl ! -name 'events.*' | head -n 5 | tr '\n' ' ' || true)
   [[ -z $left ]] || failed "$name" "left behind: $left"
   rm -rf out && mkdir out
 }

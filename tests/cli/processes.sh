@@ -30,7 +30,7 @@ close() {
 }
 
 # ranks COUNT ARGUMENT...: that many processes by plain variables; `extra`, if set, is an array of a command's arguments for
-# the last; the rank `absent`, if set, does not come. Sets `process`, by rank.
+# the last, and `last` a command that starts it; the rank `absent`, if set, does not come. Sets `process`, by rank.
 ranks() {
   local count=$1 rank
   shift
@@ -39,13 +39,13 @@ ranks() {
   rm -f "$work".err.*
   for ((rank = 0; rank < count; ++rank)); do
     [[ $rank != "$absent" ]] || continue
-    local own=("$@")
-    ((rank < count - 1)) || own+=("${extra[@]}")
-    RANK=$rank WORLD_SIZE=$count MASTER_PORT=$port "$program" "${own[@]}" </dev/null >/dev/null 2>"$work.err.$rank" &
+    local own=("$program" "$@")
+    ((rank < count - 1)) || own=("${last[@]}" "${own[@]}" "${extra[@]}")
+    RANK=$rank WORLD_SIZE=$count MASTER_PORT=$port "${own[@]}" </dev/null >/dev/null 2>"$work.err.$rank" &
     process+=($!)
   done
 }
-extra=() absent=
+extra=() last=() absent=
 
 # ended SECONDS CODE...: all ended in that time, each with its exit code, a pattern (those without one with the last).
 ended() {
@@ -168,6 +168,17 @@ ranks 3 "${endless[@]}" --name throws
 extra=()
 ended 30 1 1 2
 one_message "rank 2: --train-data 'missing.json'"
+name='another processor'
+last=(env ATEN_CPU_CAPABILITY=default)
+CLIPSELF_CPU=avx2 ranks 2 "${endless[@]}" --name processors
+last=()
+if grep -q avx2 /proc/cpuinfo; then
+  ended 30 2
+  one_message "'instructions': found .*CLIPSELF_CPU"
+else
+  kill -9 "${process[@]}"
+  wait
+fi
 name='another seed'
 extra=(--seed 4)
 ranks 2 "${endless[@]}" --name seeds
@@ -267,6 +278,21 @@ for n in 2 3; do # three processes, two images
   accepted "evaluation by $n" "${evaluation[@]}" --nproc $n
   cmp -s "$work.out" one.json || failed "evaluation by $n" 'other figures than by one'
 done
+name='evaluation of unequal weights'
+extra=(--seed 9)
+ranks 2 "${evaluation[@]}"
+ended 30 2
+one_message "'--seed': found '9' on rank 1"
+name='evaluation of unequal images'
+extra=()
+mkdir elsewhere
+cp -r model.json images panoptic embeddings.npy elsewhere/
+sed 's/"file_name": "000001.png"/"file_name": "000002.png"/' panoptic.json >elsewhere/panoptic.json
+last=(env -C elsewhere)
+ranks 2 "${evaluation[@]}"
+last=()
+ended 30 2
+one_message 'images of --val-data'
 sed 's/"layers": 2/"layers": 4/' model.json >tower.json
 boxes=
 for i in 1 2 3 4 5 6; do boxes+="${boxes:+, }{\"id\": $i, \"image_id\": $i, \"category_id\": $((1 + i % 2)), \"bbox\": [6, 8, 20, 18], \"area\": 360}"; done
@@ -305,6 +331,19 @@ checks=$((checks + 1))
 [[ -z $(processes_of many.json) && ! -s $work.out ]] || failed "$name" 'a process is left, or a report'
 ! grep -q 'clipself: error' "$work.err" || failed "$name" 'an error'
 
+# A signal that reaches one process alone, in the evaluation at a training's start.
+name='one process is interrupted in an evaluation'
+ranks 2 "${settings[@]}" --name early --val-data many.json --val-image-root images --val-segm-root panoptic --embed-path embeddings.npy --dist-timeout 5
+for ((i = 0; i < 300; ++i)); do
+  grep -q 'evaluating after 0' "$work.err.0" && break
+  sleep 0.1
+done
+kill -TERM "${process[1]}"
+ended 30 143
+checks=$((checks + 1))
+[[ -f out/early/checkpoints/step_0.pt ]] || failed "$name" 'no checkpoint'
+! cat "$work".err.* | grep -q 'clipself: error' || failed "$name" 'an error'
+
 # Steps that come to no number: left out as often as allowed, told of once.
 name='losses that are no numbers'
 checks=$((checks + 1))
@@ -321,5 +360,6 @@ refused 'two ways to say it' '--accum-freq|--total-batch' "${settings[@]}" --nam
 refused 'a task that is not divided' '--task|one' eval --task coco-ap --gt instances.json --results six.json --nproc 2
 refused 'no number of processes' '--nproc' "${settings[@]}" --name bad --nproc 0
 RANK=0 WORLD_SIZE=2 refused 'a launcher and another' '--nproc|launcher' "${settings[@]}" --name bad --nproc 2
+RANK=3 WORLD_SIZE=2 refused 'a rank that cannot be, and a wrong flag' '--bogus' "${settings[@]}" --bogus
 RANK=3 WORLD_SIZE=2 refused 'a rank that cannot be' "RANK|'3'|0 to 1" "${settings[@]}" --name bad
 finish

@@ -64,7 +64,61 @@ interrupt nouns_stopped TERM 7
 accepted 'going on, regionclip' "${settings[@]}" --name nouns_stopped --resume latest
 same nouns_stopped nouns
 
+# Going back to an earlier checkpoint: the later ones do not come back, and of the steps' own the last alone stays.
+steps=40
+settings+=(--epochs $((steps / 2)) --save-frequency 1 --save-every-n-steps 3 --save-most-recent --keep-last 2)
+accepted 'to go back in' "${settings[@]}" --name back --keep-last 0
+checks=$((checks + 1))
+[[ $(ls out/back/checkpoints/step_*.pt) == out/back/checkpoints/step_39.pt ]] || failed 'steps of their own' "$(ls out/back/checkpoints)"
+[[ -f out/back/checkpoints/epoch_latest.pt && $(ls out/back/checkpoints/epoch_[0-9]*.pt | wc -l) == 20 ]] ||
+  failed 'epochs' "$(ls out/back/checkpoints)"
+checks=$((checks + 1))
+"$program" "${settings[@]}" --name back --resume out/back/checkpoints/epoch_2.pt </dev/null >"$work.out" 2>"$work.err" &
+process=$!
+until lines=$(wc -l <out/back/metrics.jsonl) && ((lines >= 9 && lines < steps)) || ! kill -0 $process 2>/dev/null; do sleep 0.01; done
+kill $process 2>/dev/null || true
+status=0
+wait $process || status=$?
+((status == 143)) || failed back "exit code $status instead of 143 after SIGTERM"
+[[ -f out/back/checkpoints/set_aside/epoch_20.pt && ! -f out/back/checkpoints/epoch_20.pt ]] || failed back 'later checkpoints still there'
+accepted 'forward again' "${settings[@]}" --name back --resume latest
+accepted 'without going back' "${settings[@]}" --name forth
+checks=$((checks + 1))
+diff <(losses forth) <(losses back) >"$work.out" || failed back 'other losses than without going back'
+[[ $(ls out/forth/checkpoints/epoch_[0-9]*.pt | tr '\n' ' ') == 'out/forth/checkpoints/epoch_19.pt out/forth/checkpoints/epoch_20.pt ' ]] ||
+  failed '--keep-last' "$(ls out/forth/checkpoints)"
+
+# A picture of the evaluation's disappears: training goes on.
+cp -r images seen
+checks=$((checks + 1))
+"$program" "${settings[@]}" --epochs 150 --name unseen --val-data panoptic.json --val-image-root seen --val-segm-root panoptic \
+  --embed-path embeddings.npy --zeroshot-frequency 10 </dev/null >"$work.out" 2>"$work.err" &
+process=$!
+until grep -qs zero_shot out/unseen/metrics.jsonl || ! kill -0 $process 2>/dev/null; do sleep 0.01; done
+rm seen/*
+wait $process || failed 'a lost evaluation' "exit code $?"
+grep -q 'no evaluation after .* epochs: .*seen' "$work.err" || failed 'a lost evaluation' 'no warning'
+checks=$((checks + 1))
+run "${settings[@]}" --name never_seen --val-data panoptic.json --val-image-root seen --val-segm-root panoptic --embed-path embeddings.npy
+((status == 2)) || failed 'an evaluation that fails at the start' "exit code $status"
+
+# Two runs in one folder.
+accepted 'a short one' "${settings[@]}" --name shared
+"$program" "${settings[@]}" --epochs 100000 --name shared --resume latest </dev/null >"$work.out" 2>"$work.err" &
+first=$!
+for ((i = 0; i < 300; ++i)); do
+  [[ -f out/shared/metrics.jsonl && $(wc -l <out/shared/metrics.jsonl) -gt $((steps + 3)) ]] && break
+  sleep 0.1
+done
+checks=$((checks + 1))
+run "${settings[@]}" --name shared --resume latest
+((status == 2)) && grep -q 'another process that writes there' "$work.err" || failed 'two runs in one folder' "exit code $status"
+kill -0 $first || failed 'two runs in one folder' 'the first has ended'
+kill -TERM $first && wait $first || true
+
 # What was begun with other weights is not gone on with. (Out of out/, which must stay empty when a command is refused.)
 mv out/killed killed && rm -rf out && mkdir out
 refused 'another seed' 'other weights' "${settings[@]}" --resume "$(echo killed/checkpoints/epoch_*.pt)" --seed 4
+mkfifo pipe.pt
+refused 'a pipe' 'pipe.pt|not a regular file' info pipe.pt
 finish

@@ -93,6 +93,13 @@ TEST(Place, IsThatOfSrunButNotOfItsBatchScript) {
   EXPECT_EQ(place->rank, 2);
   EXPECT_EQ(place->address, "gpu07");
   EXPECT_EQ(place->local_size, 2);
+  EXPECT_EQ(place->port, 10000);
+  step["SLURM_JOB_ID"] = "1234567";
+  step["SLURM_STEP_ID"] = "2";
+  EXPECT_EQ(place_in(step)->port, 10000 + (1234567 + 202) % 20000);
+  EXPECT_EQ(place_in(step)->attempt, "1234567.2");
+  step["MASTER_PORT"] = "4444";
+  EXPECT_EQ(place_in(step)->port, 4444);
   step["PMI_RANK"] = "2";  // as srun --mpi=pmi2 sets
   step["PMI_SIZE"] = "4";
   EXPECT_EQ(place_in(step)->launcher, "Slurm");

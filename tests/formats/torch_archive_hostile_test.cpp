@@ -55,7 +55,8 @@ TEST(HostilePickle, MayNotHoldItself) {
 TEST(HostilePickle, MayNotNestWithoutEnd) {
   const std::string open(1'000'000, ']');
   const std::string close(999'999, 'a');
-  expect_refused(open + close, "nested deeper");
+  expect_refused(open + close, "objects of more than");
+  expect_refused(open.substr(0, 100'000) + close.substr(0, 99'999), "nested deeper");
   std::string tuples = ")";
   for (int i = 0; i < 100'000; ++i) tuples += '\x85';
   expect_refused(tuples, "nested deeper");
@@ -72,12 +73,37 @@ TEST(HostilePickle, SharesRatherThanMultiplies) {
   EXPECT_EQ(&value.as_list().at(0).as_list(), &value.as_list().at(1).as_list());
 }
 
+// Whatever is damaged is found, named by the pickle or not.
+TEST(HostileArchive, VerifyingReadsRecordsThatNothingNames) {
+  const TestFolder folder;
+  for (const bool deflated : {false, true}) {
+    std::string text;
+    for (int i = 0; i < 1000; ++i) text += std::to_string(i * i);
+    auto zip = make_zip(
+        {{.name = "a/data.pkl", .data = op::proto() + "N."}, {.name = "a/extra", .data = text, .deflated = deflated}});
+    EXPECT_EQ(error_of([&] { verify_torch_archive(folder.write("a.pt", zip)); }), "");
+    zip[zip.find("a/extra") + 200] ^= 1;
+    const auto damaged = folder.write("b.pt", zip);
+    EXPECT_EQ(error_of([&] { read_torch_archive(damaged); }), "");
+    EXPECT_NE(error_of([&] { verify_torch_archive(damaged); }).find("a/extra"), std::string::npos) << deflated;
+  }
+}
+
+// A few kilobytes that inflate to a pickle of millions of objects.
+TEST(HostilePickle, MayNotMakeMoreObjectsThanItsFileJustifies) {
+  const TestFolder folder;
+  const std::string code = op::proto() + "(" + std::string(4'000'000, ')') + "l.";
+  const auto path = folder.write("a.pt", make_zip({{.name = "a/data.pkl", .data = code, .deflated = true}}));
+  ASSERT_LT(std::filesystem::file_size(path), std::uintmax_t{10'000});
+  EXPECT_NE(error_of([&] { read_torch_archive(path); }).find("objects of more than 67"), std::string::npos);
+}
+
 TEST(HostilePickle, MayNotMultiplyText) {
   std::string code = "]" + op::text(std::string(1 << 20, 'x')) +
                      "q\x01"
                      "0(";
   for (int i = 0; i < 100'000; ++i) code += "h\x01";
-  expect_refused(code + "e", "bytes of text");
+  expect_refused(code + "e", "objects of more than");
 }
 
 TEST(HostilePickle, MayNotNameAnEntryTwice) {

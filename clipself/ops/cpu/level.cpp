@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <exception>
 #include <string>
+#include <torch/version.h>
 
 #include "clipself/base/error.h"
 #include "clipself/ops/cpu/matrix.h"
@@ -111,6 +112,10 @@ bool widens_bfloat16() {
 #else
   return false;
 #endif
+}
+
+std::string instructions() {
+  return c10::str(name(level()), ", ATen's of ", at::get_cpu_capability(), ", LibTorch " TORCH_VERSION);
 }
 
 void cap_libraries() {

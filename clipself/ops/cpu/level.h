@@ -4,6 +4,8 @@
 // kernels and for the libraries beneath them (ATen, oneDNN), so that a machine can try what an older one does.
 #pragma once
 
+#include <string>
+
 #include "clipself/base/torch.h"
 
 namespace clipself::ops::cpu {
@@ -22,6 +24,9 @@ Level level();
 bool multiplies_bfloat16();
 /// Whether bfloat16 operands are widened to float before they are multiplied: on x86 without those instructions.
 bool widens_bfloat16();
+
+/// What our kernels and ATen's use here, as text. Processes that are equal in it round alike.
+std::string instructions();
 
 /// Hands the cap on to ATen and oneDNN, which read their own variables once, before their first work; variables that
 /// are set already stay. Called first thing in a program.
