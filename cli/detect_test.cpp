@@ -41,7 +41,7 @@ void run_detect_test(DetectTest& command, const CLI::App& sub, distributed::Proc
     found = tester.detect(
         loaded, [&] { return stop.signal() != 0; }, processes);
   } catch (const Interrupted&) {
-    end_without_result(stop);
+    end_without_result(processes, stop);
   }
   if (!processes.first()) return;
   if (!command.results.empty()) {

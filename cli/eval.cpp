@@ -77,7 +77,7 @@ void run(EvalCommand& command, const Settings& settings, const std::shared_ptr<d
     else
       report = region_report(command, settings, interrupted, processes);
   } catch (const Interrupted&) {
-    end_without_result(stop);
+    end_without_result(*processes, stop);
   }
   if (!processes->first()) return;
   std::fputs((command.json ? report.json : report.table).c_str(), stdout);

@@ -8,7 +8,9 @@
 #include <cstdio>
 #include <exception>
 #include <numeric>
+#include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,6 +20,7 @@
 #include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/distributed/place.h"
+#include "clipself/distributed/watch.h"
 #include "clipself/ops/cpu/level.h"
 
 namespace {
@@ -30,15 +33,18 @@ void print_error(const std::string& message) {
   std::fprintf(stderr, "clipself: error: %s\n", message.c_str());
 }
 
-/// Whether this process is the one of its job to say what all were given wrong. With --nproc it was looked at before
-/// they were started.
-bool speaks_for_job() {
+/// Of a job's processes, which are most often all given the same, one of a machine tells what is wrong with the command
+/// line. (With --nproc it was looked at before they were started.)
+void print_usage_error(const std::string& message) {
+  std::optional<distributed::Place> place;
   try {
-    const auto place = distributed::find_place();
-    return !place || place->rank == 0;
-  } catch (const Error&) {
-    return true;
+    place = distributed::find_place();
+  } catch (const Error&) {  // one mistake at a time
   }
+  if (!place) return print_error(message);
+  if (!distributed::claim_the_word(distributed::job_name(*place))) return;
+  print_error(fmt::format("rank {}: {}", place->rank, message));
+  std::this_thread::sleep_for(distributed::kSilence);
 }
 
 /// Edits (insertions, deletions, exchanges) from one word to the other.
@@ -149,7 +155,7 @@ int main(int argc, char** argv) {
     return 0;
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help and --version
-    if (speaks_for_job()) print_error(Error(explain(app, error)).what());
+    print_usage_error(Error(explain(app, error)).what());
     return 2;
   } catch (const cli::ExitCode& exit) {
     return exit.code;

@@ -289,9 +289,7 @@ void RunShell::run() {
     hooks.should_stop = [this] { return stop_.signal() != 0; };
     if (!job_.trainer->run(hooks)) throw Interrupted{};
   } catch (const Interrupted&) {
-    int signal = 0;  // some process's
-    for (const auto& one : processes_->gather(std::to_string(stop_.signal())))
-      signal = std::max(signal, std::stoi(one));
+    const int signal = signal_of_all(*processes_, stop_);
     if (writes()) {
       save_step();
       spdlog::warn(
@@ -313,6 +311,7 @@ void RunShell::run() {
 
 void RunShell::on_step(const training::StepReport& report) {
   meter_->step(report);
+  if (!report.left_out) not_finite_in_a_row_ = 0;
   const bool due = flags_.save_every_steps > 0 && job_.trainer->position().step % flags_.save_every_steps == 0;
   if (due) save_step();
 }
@@ -328,6 +327,9 @@ void RunShell::on_not_finite(const training::Position& position, const training:
     throw Error({.doing = "writing", .where = file.string(), .found = "a failure", .hint = "is the disk full?"});
   spdlog::warn("step {}: {} not finite on {}; their ids are in {}", position.step + 1, error.term(),
                counted(std::ssize(error.image_ids()), "image"), file.string());
+  if (++not_finite_in_a_row_ > flags_.most_left_out && flags_.most_left_out > 0)
+    spdlog::warn("{} in a row: no more than --max-not-finite {} are left out", not_finite_in_a_row_,
+                 flags_.most_left_out);
 }
 
 void RunShell::on_epoch(std::int64_t epochs_done) {
@@ -349,7 +351,6 @@ void RunShell::evaluate(std::int64_t epochs_done) {
   if (epochs_done % flags_.evaluate_every != 0 && epochs_done != flags_.epochs) return;
   const auto step = job_.trainer->position().step;
   if (processes_->any(writes() && meter_->evaluated(step))) return;
-  processes_->at_work("evaluating");
   try {
     const auto metrics = job_.evaluate(epochs_done, [this] { return stop_.signal() != 0; });
     if (writes()) meter_->evaluation(job_.evaluation, epochs_done, step, metrics);

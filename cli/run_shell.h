@@ -118,6 +118,7 @@ class RunShell {
   StopRequest stop_;
   std::optional<training::Checkpoint> resumed_;  ///< until open() has taken what is in it
   bool resumes_ = false;
+  int not_finite_in_a_row_ = 0;
   std::filesystem::path folder_, checkpoints_;
   std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<formats::TensorBoardWriter> tensorboard_;

@@ -77,9 +77,16 @@ void compare_settings(distributed::Processes& processes, const Settings& setting
     if (!kOwn.contains(name)) processes.check_equal("--" + name, value);
 }
 
-void end_without_result(const StopRequest& stop) {
-  spdlog::warn("interrupted: nothing was written");
-  throw ExitCode{stop.exit_code()};
+int signal_of_all(distributed::Processes& processes, const StopRequest& stop) {
+  int signal = 0;
+  for (const auto& one : processes.gather(std::to_string(stop.signal()))) signal = std::max(signal, std::stoi(one));
+  return signal;
+}
+
+void end_without_result(distributed::Processes& processes, const StopRequest& stop) {
+  const int signal = signal_of_all(processes, stop);
+  if (processes.first()) spdlog::warn("interrupted: nothing was written");
+  throw ExitCode{128 + signal};
 }
 
 void run_together(const ProcessFlags& flags,

@@ -24,8 +24,10 @@ struct ProcessFlags {
 /// Throws distributed::AgreedError unless all processes were given the same settings, but for those that may be each
 /// machine's own (its threads, its folders) and what rank 0 alone does (writing results).
 void compare_settings(distributed::Processes& processes, const Settings& settings);
+/// The signal that stopped them, whichever of them received it.
+int signal_of_all(distributed::Processes& processes, const StopRequest& stop);
 /// After Interrupted in a command that writes its result at the end: says that there is none, and throws ExitCode.
-[[noreturn]] void end_without_result(const StopRequest& stop);
+[[noreturn]] void end_without_result(distributed::Processes& processes, const StopRequest& stop);
 
 /// Runs `body` in this process, in the job it is of by its environment, or in --nproc processes started here. What one
 /// of several throws ends them all, with one message; rank 0 alone logs. Throws what `body` throws in a process alone.

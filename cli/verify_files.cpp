@@ -34,9 +34,32 @@ std::vector<fs::path> files_below(const fs::path& root) {
   return files;
 }
 
+/// What a run leaves beside its checkpoints, to be read by people or TensorBoard.
+bool is_log(const fs::path& file) {
+  return file.extension() == ".log" || file.filename().string().starts_with("events.out.tfevents.");
+}
+
+void read_json(const fs::path& file, std::string_view text, const std::string& where) {
+  if (!Json::accept(text))
+    throw Error({.doing = "reading JSON", .where = file.string(), .found = "no valid JSON" + where});
+}
+
 /// What it is, having read all of it. Throws Error when it is not whole.
 std::string read_whole(const fs::path& file) {
   const MappedFile mapped(file);
+  if (file.filename() == "settings.json") {
+    read_json(file, mapped.text(), "");
+    return "settings of a run";
+  }
+  if (file.extension() == ".jsonl") {
+    std::int64_t lines = 0;
+    for (std::string_view rest = mapped.text(); !rest.empty();) {
+      const auto line = rest.substr(0, rest.find('\n'));
+      read_json(file, line, fmt::format(" in line {}", ++lines));
+      rest.remove_prefix(std::min(rest.size(), line.size() + 1));
+    }
+    return "JSON, " + counted(lines, "line");
+  }
   if (formats::looks_like_torch_archive(mapped.bytes())) {  // of whatever it holds
     formats::read_torch_archive(file);
     formats::verify_torch_archive(file);
@@ -67,6 +90,7 @@ bool verify_files(const fs::path& root, bool json) {
   Json listed = Json::array();
   std::int64_t refused = 0;
   for (const auto& file : files) {
+    if (is_log(file) && file != root) continue;
     const std::string name = file == root ? file.string() : file.lexically_relative(root).string();
     Json entry = {{"file", name}};
     try {

@@ -31,8 +31,4 @@ int StopRequest::signal() const {
   return received;
 }
 
-int StopRequest::exit_code() const {
-  return 128 + (received != 0 ? static_cast<int>(received) : SIGTERM);
-}
-
 }  // namespace clipself

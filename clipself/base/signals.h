@@ -17,8 +17,6 @@ class StopRequest {
 
   /// The signal's number once one has arrived, else 0.
   int signal() const;
-  /// 128 + the signal's number; of SIGTERM when it was another process that received one.
-  int exit_code() const;
 };
 
 }  // namespace clipself

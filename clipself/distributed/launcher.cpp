@@ -10,8 +10,11 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <optional>
+#include <set>
+#include <string>
 #include <thread>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -68,6 +71,15 @@ pid_t start(int rank, int processes, int port, std::vector<std::string> argument
   return process;
 }
 
+/// Whether a signal such as SIGSTOP holds it.
+bool is_stopped(pid_t process) {
+  std::ifstream file(fmt::format("/proc/{}/stat", process));
+  std::string text;
+  std::getline(file, text);
+  const auto state = text.rfind(") ");  // behind the program's name
+  return state != std::string::npos && text.substr(state + 2, 1) == "T";
+}
+
 struct Ended {
   int code = 0;    ///< 128 + n when killed by signal n
   int signal = 0;  ///< 0 when it ended by itself
@@ -105,6 +117,7 @@ int launch(int processes, const std::vector<std::string>& arguments) {
   std::optional<int> code;
   std::optional<Clock::time_point> failed_at;
   bool passed_on = false, killed = false;
+  std::set<std::size_t> put_down;
   while (std::ranges::count(running, 0) < processes) {
     if (stop.signal() != 0 && !passed_on) {
       all(stop.signal());
@@ -114,6 +127,12 @@ int launch(int processes, const std::vector<std::string>& arguments) {
       all(SIGKILL);
       killed = true;
     }
+    if (failed_at && Clock::now() - *failed_at > kSilence)
+      for (std::size_t rank = 0; rank < running.size(); ++rank)
+        if (running[rank] != 0 && !put_down.contains(rank) && is_stopped(running[rank])) {
+          ::kill(running[rank], SIGKILL);  // it does not notice that the others have gone
+          put_down.insert(rank);
+        }
     for (int rank = 0; rank < processes; ++rank) {
       auto& process = running[static_cast<std::size_t>(rank)];
       int status = 0;
@@ -129,7 +148,8 @@ int launch(int processes, const std::vector<std::string>& arguments) {
       process = 0;
       if (end.code == 0) continue;
       // 1 is of those that end because of another; so is what was killed here.
-      if (!killed || !code) code = std::max(code.value_or(0), end.code);
+      const bool by_launcher = killed || put_down.contains(static_cast<std::size_t>(rank));
+      if (!by_launcher || !code) code = std::max(code.value_or(0), end.code);
       if (!failed_at) failed_at = Clock::now();
     }
     std::this_thread::sleep_for(20ms);

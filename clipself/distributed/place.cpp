@@ -84,6 +84,10 @@ std::string first_host(const std::string& nodes) {
   return nodes.substr(0, open) + nodes.substr(open + 1, end - open - 1);
 }
 
+std::string job_name(const Place& place) {
+  return "clipself/" + place.address + ":" + std::to_string(place.port) + "/" + place.attempt;
+}
+
 std::optional<Place> find_place(const Variables& variable) {
   for (const auto& names : kLaunchers) {
     if (variable(names.rank) == nullptr || variable(names.world_size) == nullptr) continue;
@@ -115,6 +119,15 @@ std::optional<Place> find_place(const Variables& variable) {
     if (slurm) place.attempt = text_of(variable, "SLURM_JOB_ID") + "." + text_of(variable, "SLURM_STEP_ID");
     if (place.world_size == 1) return std::nullopt;
     return place;
+  }
+  // One of the two alone is a mistake, not a process alone.
+  const char *rank = variable("RANK"), *size = variable("WORLD_SIZE");
+  if ((rank == nullptr) != (size == nullptr) && std::string_view(size == nullptr ? "" : size) != "1") {
+    throw Error({.doing = "joining the processes of a job",
+                 .where = rank == nullptr ? "RANK" : "WORLD_SIZE",
+                 .found = rank == nullptr ? "no such variable, and WORLD_SIZE=" + std::string(size)
+                                          : "no such variable, and RANK=" + std::string(rank),
+                 .expected = "both or neither"});
   }
   return std::nullopt;
 }

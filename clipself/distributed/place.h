@@ -21,6 +21,9 @@ struct Place {
   std::string launcher;         ///< what the variables are of, for messages
 };
 
+/// Sets a job apart from others on the same machine.
+std::string job_name(const Place& place);
+
 using Variables = std::function<const char*(const char* name)>;  ///< null where there is none
 
 /// Understands torchrun and plain RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT; Open MPI's, MPICH's and

@@ -60,6 +60,13 @@ std::string own_address_towards(const std::string& host, std::uint16_t port) {
   return address;
 }
 
+bool is_known(const std::string& host) {
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(host.c_str(), nullptr, nullptr, &found) != 0) return false;
+  ::freeaddrinfo(found);
+  return true;
+}
+
 // c10d logs what it also throws, with its stack.
 void settle_process() {
   static std::once_flag once;
@@ -90,7 +97,9 @@ c10::intrusive_ptr<c10d::Store> connect(const Place& place, bool host, std::chro
     }
     throw Error({.doing = "joining the processes of a job",
                  .where = where,
-                 .found = host ? text : fmt::format("no answer within {} s", timeout.count()),
+                 .found = !is_known(place.address) ? "no such host"
+                          : host                   ? text
+                                                   : fmt::format("no answer within {} s", timeout.count()),
                  .expected = host ? "an address of this machine" : "rank 0 there",
                  .hint = "are MASTER_ADDR and MASTER_PORT those of rank 0?"});
   }
@@ -174,7 +183,7 @@ c10::intrusive_ptr<c10d::Backend> gloo(const c10::intrusive_ptr<c10d::Store>& st
 class Group : public Processes {
  public:
   Group(const Place& place, std::chrono::seconds timeout) : place_(place), timeout_(timeout) {
-    const auto job = fmt::format("clipself/{}:{}/{}", place.address, place.port, place.attempt);
+    const auto job = job_name(place);
     std::vector<std::string> names;
     try {
       store_ = connect(place, place.rank == 0 && !place.launcher_hosts, timeout);
@@ -275,6 +284,11 @@ class Group : public Processes {
   template <typename Work>
   void exchange(const Work& work) {
     exchanging();
+    watch_->set_waiting(true);
+    const struct Working {
+      Watch& watch;
+      ~Working() { watch.set_waiting(false); }
+    } afterwards{*watch_};
     try {
       work();
     } catch (const Error&) {

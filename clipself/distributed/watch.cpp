@@ -20,8 +20,8 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kBetweenSigns = 500ms;
-constexpr auto kAnswer = 15s;        // of the store to all that a failure asks
-constexpr auto kEndsByItself = 20s;  // after a failure elsewhere
+constexpr auto kAnswer = 15s;                      // of the store to all that a failure asks
+constexpr std::chrono::seconds kEndsByItself{20};  // after a failure elsewhere
 constexpr const char* kFailed = "failed";
 constexpr const char* kHeard = "heard";  // how many know that there is a word on the failure
 
@@ -187,7 +187,8 @@ void Watch::run() {
       if (stopping_) return;
       if (!answer_) question = question_;
       lost = question_lost_;
-      if (failed_at && !ending_ && Clock::now() - *failed_at > kEndsByItself) end(last_word);
+      const auto patience = waiting_ ? kSilence : kEndsByItself;
+      if (failed_at && !ending_ && Clock::now() - *failed_at > patience) end(last_word);
     }
     if (Clock::now() - last_round > kSilence) was_stopped = true;
     try {

@@ -52,6 +52,8 @@ class Watch {
 
   void at_work(const char* activity);
   void count_exchange() { exchanges_.fetch_add(1, std::memory_order_relaxed); }
+  /// Whether this process does nothing but wait for the others.
+  void set_waiting(bool waiting) { waiting_ = waiting; }
 
   /// See Processes::speaks.
   bool speaks(std::string& message, bool lost);
@@ -80,6 +82,7 @@ class Watch {
   bool rank_0_hosts_;
   std::atomic<const char*> activity_{"starting"};
   std::atomic<std::uint64_t> exchanges_{0};
+  std::atomic<bool> waiting_{false};
   std::uint64_t signs_ = 0;
   int silent_ = 0;      // processes found gone
   bool heard_ = false;  // of a failure, and counted

@@ -14,6 +14,7 @@ struct Leave {};
 
 void run_share(std::int64_t items, distributed::Processes& processes, const std::function<bool()>& interrupted,
                const std::function<void(const Share& mine, const std::function<void()>& after_item)>& work) {
+  processes.at_work("evaluating");
   const Share mine = share_of(items, processes);
   const auto stopped = [&] { return interrupted && interrupted(); };
   if (processes.size() == 1) {

@@ -130,7 +130,7 @@ class Reader {
     const auto text = std::string_view(reinterpret_cast<const char*>(rest.data()), rest.size());
     const std::size_t head = kNoteMagic.size() + sizeof(std::uint64_t);
     if (text.size() < head || load<std::uint64_t>(rest, kNoteMagic.size()) != text.size() - head)
-      fail("a note of another length behind the array", {}, "was the file cut off?");
+      fail("a note of another length behind the array", {}, "was the file damaged on its way?");
     return std::string(text.substr(head));
   }
 
@@ -164,7 +164,7 @@ class Reader {
     }
     if (bytes != data.size()) {
       fail(fmt::format("{} bytes of data for {}", data.size(), text), fmt::format("{}", bytes),
-           "was the file cut off?");
+           data.size() < bytes ? "was the file cut off?" : "");
     }
     const bool fortran = *header_.fortran && shape.size() > 1;
     if (fortran) std::reverse(shape.begin(), shape.end());

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <optional>
 
 #include "clipself/base/error.h"
+#include "clipself/base/file.h"
 #include "clipself/base/log.h"
 #include "clipself/formats/torch_archive.h"
 
@@ -64,6 +66,15 @@ std::vector<std::pair<std::int64_t, fs::path>> checkpoints_in(const fs::path& fo
   return found;
 }
 
+/// Makes `parent`/`name`, or, where there is one, `name`_2, ...
+fs::path new_folder(const fs::path& parent, const std::string& name) {
+  fs::path folder = parent / name;
+  std::error_code error;
+  for (int i = 2; fs::exists(folder, error); ++i) folder = parent / c10::str(name, "_", i);
+  require_writable_folder(folder);
+  return folder;
+}
+
 }  // namespace
 
 void write_checkpoint(const fs::path& path, const Checkpoint& checkpoint) {
@@ -107,37 +118,37 @@ bool has_checkpoint(const fs::path& folder) {
 }
 
 Checkpoint read_latest_checkpoint(const fs::path& folder) {
-  std::string damage;  // of the first that cannot be read, when none can
-  auto found = checkpoints_in(folder, [&](const Error& unreadable) {
-    spdlog::warn("passed over: {}", unreadable.what());
-    if (damage.empty()) damage = unreadable.what();
-  });
+  std::vector<std::string> damaged;
+  auto found = checkpoints_in(folder, [&](const Error& error) { damaged.emplace_back(error.what()); });
   std::ranges::sort(found, std::ranges::greater());
-  for (const auto& [step, path] : found) {
+  std::optional<Checkpoint> latest;
+  for (auto each = found.begin(); each != found.end() && !latest; ++each) {
     try {
-      return read_checkpoint(path);
-    } catch (const Error& damaged) {
-      spdlog::warn("passed over: {}", damaged.what());
-      if (damage.empty()) damage = damaged.what();
+      latest = read_checkpoint(each->second);
+    } catch (const Error& error) {
+      damaged.emplace_back(error.what());
     }
   }
-  if (!damage.empty()) throw Error(damage);
+  if (latest) {
+    for (const auto& what : damaged) spdlog::warn("passed over: {}", what);
+    return std::move(*latest);
+  }
   throw Error({.doing = "--resume latest",
                .where = folder.string(),
-               .found = "no training checkpoint",
+               .found = damaged.empty() ? "no training checkpoint" : "none that is whole: " + damaged.front(),
                .expected = "at least one .pt file"});
 }
 
 void set_aside_later_checkpoints(const fs::path& folder, std::int64_t step) {
+  fs::path aside;
   for (const auto& [its_step, path] : checkpoints_in(folder, [](const Error&) {})) {
     if (its_step <= step) continue;
-    const auto aside = folder / "set_aside" / path.filename();
     std::error_code error;
-    fs::create_directories(aside.parent_path(), error);
-    fs::rename(path, aside, error);
+    if (aside.empty()) aside = new_folder(folder / "set_aside", c10::str("after_step_", step));
+    fs::rename(path, aside / path.filename(), error);
     if (error) throw Error({.doing = "setting aside", .where = path.string(), .found = error.message()});
     spdlog::warn("{} is of step {}, and the run goes on from step {}: moved to {}", path.filename().string(), its_step,
-                 step, aside.parent_path().string());
+                 step, aside.string());
   }
 }
 

@@ -34,7 +34,7 @@ Checkpoint read_checkpoint(const std::filesystem::path& path);
 /// there is none that is whole.
 Checkpoint read_latest_checkpoint(const std::filesystem::path& folder);
 
-/// Moves what is in `folder` of more steps than `step` into its folder "set_aside", and says so: a run that goes on from
+/// Moves what is in `folder` of more steps than `step` into a new folder below its "set_aside", and says so: a run that goes on from
 /// an earlier step must not be taken up from the abandoned ones later.
 void set_aside_later_checkpoints(const std::filesystem::path& folder, std::int64_t step);
 

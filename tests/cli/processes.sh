@@ -168,6 +168,15 @@ ranks 3 "${endless[@]}" --name throws
 extra=()
 ended 30 1 1 2
 one_message "rank 2: --train-data 'missing.json'"
+name='a wrong flag of one'
+extra=(--bogus)
+ranks 2 "${endless[@]}" --name flags
+extra=()
+wait "${process[1]}" && status=0 || status=$?
+kill -9 "${process[0]}"
+wait "${process[0]}" 2>/dev/null || true
+checks=$((checks + 1))
+((status == 2)) && grep -q "rank 1: .*'--bogus'" "$work.err.1" || failed "$name" "exit code $status"
 name='another processor'
 last=(env ATEN_CPU_CAPABILITY=default)
 CLIPSELF_CPU=avx2 ranks 2 "${endless[@]}" --name processors
@@ -213,6 +222,13 @@ ended 30 137
 one_message 'rank [01] .* was killed by signal 9'
 checks=$((checks + 1))
 [[ -z $(processes_of '--name launched') ]] || failed "$name" 'a process is left'
+name='a launched process is stopped'
+"$program" "${endless[@]}" --name frozen --nproc 2 --dist-timeout 2 </dev/null >/dev/null 2>"$work.err.0" &
+process=($!)
+begun frozen
+kill -STOP "$(processes_of '--name frozen' | grep -vx "${process[0]}" | tail -n 1)"
+ended 20 1
+one_message 'rank [01] .*shows no sign of life'
 name='the launcher is killed'
 "$program" "${endless[@]}" --name orphans --nproc 2 </dev/null >/dev/null 2>"$work.err.0" &
 process=($!)
@@ -325,8 +341,8 @@ segments='"segments_info": [{"id": 1001, "category_id": 1, "bbox": [6, 8, 20, 18
 "$program" "${evaluation[@]}" --val-data many.json --nproc 2 </dev/null >"$work.out" 2>"$work.err" &
 process=($!)
 sleep 2
-kill -TERM "${process[0]}"
-ended 30 143
+kill -INT "$(processes_of many.json | grep -vx "${process[0]}" | tail -n 1)"
+ended 30 130
 checks=$((checks + 1))
 [[ -z $(processes_of many.json) && ! -s $work.out ]] || failed "$name" 'a process is left, or a report'
 ! grep -q 'clipself: error' "$work.err" || failed "$name" 'an error'

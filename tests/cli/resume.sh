@@ -80,8 +80,12 @@ kill $process 2>/dev/null || true
 status=0
 wait $process || status=$?
 ((status == 143)) || failed back "exit code $status instead of 143 after SIGTERM"
-[[ -f out/back/checkpoints/set_aside/epoch_20.pt && ! -f out/back/checkpoints/epoch_20.pt ]] || failed back 'later checkpoints still there'
+[[ -f out/back/checkpoints/set_aside/after_step_4/epoch_20.pt && ! -f out/back/checkpoints/epoch_20.pt ]] || failed back 'later checkpoints still there'
 accepted 'forward again' "${settings[@]}" --name back --resume latest
+accepted 'back again' "${settings[@]}" --name back --resume out/back/checkpoints/set_aside/after_step_4/epoch_3.pt
+checks=$((checks + 1))
+[[ -d out/back/checkpoints/set_aside/after_step_6 && $(ls out/back/checkpoints/set_aside/after_step_4 | wc -l) -ge 17 ]] ||
+  failed back "$(ls out/back/checkpoints/set_aside/*)"
 accepted 'without going back' "${settings[@]}" --name forth
 checks=$((checks + 1))
 diff <(losses forth) <(losses back) >"$work.out" || failed back 'other losses than without going back'

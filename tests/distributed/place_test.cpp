@@ -80,6 +80,12 @@ TEST(Place, OnSeveralMachinesNeedsAnAddress) {
                Error);
 }
 
+TEST(Place, NeedsRankAndWorldSizeTogether) {
+  EXPECT_THROW(place_in({{"RANK", "0"}}), Error);
+  EXPECT_THROW(place_in({{"WORLD_SIZE", "2"}}), Error);
+  EXPECT_FALSE(place_in({{"WORLD_SIZE", "1"}}));
+}
+
 TEST(Place, IsThatOfSrunButNotOfItsBatchScript) {
   const Set script{{"SLURM_PROCID", "0"}, {"SLURM_NTASKS", "4"}, {"SLURM_LOCALID", "0"}};
   EXPECT_FALSE(place_in(script));
