@@ -4,18 +4,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "clipself/ops/batch_norm.h"
+#include "clipself/ops/linear.h"
 
 namespace clipself::detection {
-namespace {
-
-std::optional<at::Tensor> optional(const at::Tensor& tensor) {
-  return tensor.defined() ? std::optional(tensor) : std::nullopt;
-}
-
-}  // namespace
 
 Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t kernel, bool with_bias) : padding_(kernel / 2) {
   weight = register_parameter("weight", at::empty({out, in, kernel, kernel}));
@@ -24,8 +17,7 @@ Conv2d::Conv2d(std::int64_t in, std::int64_t out, std::int64_t kernel, bool with
 }
 
 at::Tensor Conv2d::forward(const at::Tensor& x) {
-  const auto type = x.scalar_type();
-  return at::conv2d(x, models::cast(weight, type), optional(models::cast(bias, type)), {1, 1}, {padding_, padding_});
+  return ops::conv2d(x, weight, bias, /*stride=*/1, padding_);
 }
 
 Upsample2x::Upsample2x(std::int64_t in, std::int64_t out) {
@@ -38,8 +30,7 @@ Upsample2x::Upsample2x(std::int64_t in, std::int64_t out) {
 }
 
 at::Tensor Upsample2x::forward(const at::Tensor& x) {
-  const auto type = x.scalar_type();
-  return at::conv_transpose2d(x, models::cast(weight, type), models::cast(bias, type), {2, 2});
+  return ops::conv_transpose2d(x, weight, bias, /*stride=*/2);
 }
 
 BatchNorm::BatchNorm(std::int64_t channels) {

@@ -23,9 +23,7 @@ VisionTower::Grid VisionTower::grid_of(const at::Tensor& images) const {
 at::Tensor VisionTower::patch_tokens(const at::Tensor& images, const at::Tensor& kernel, const at::Tensor& bias) const {
   grid_of(images);
   const std::int64_t patch = config_.patch_size;
-  const auto type = ops::product_type(images.device(), compute_type_);
-  const auto optional = bias.defined() ? std::optional<at::Tensor>(cast(bias, type)) : std::nullopt;
-  return cast(at::conv2d(cast(images, type), cast(kernel, type), optional, {patch, patch}), compute_type_)
+  return ops::conv2d(cast(images, compute_type_), kernel, bias, /*stride=*/patch, /*padding=*/0)
       .flatten(2)
       .transpose(1, 2);
 }

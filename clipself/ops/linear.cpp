@@ -1,5 +1,7 @@
 #include "clipself/ops/linear.h"
 
+#include <optional>
+
 #include "clipself/ops/cpu/level.h"
 #include "clipself/ops/once_differentiable.h"
 
@@ -29,6 +31,14 @@ struct WidenedLinear : torch::autograd::Function<WidenedLinear> {
   }
 };
 
+/// `convolve(x, weight, bias)` in the type of the product, rounded to x's.
+template <typename F>
+at::Tensor in_product_type(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const F& convolve) {
+  const auto type = product_type(x.device(), x.scalar_type());
+  const auto b = bias.defined() ? std::optional(bias.to(type)) : std::nullopt;
+  return convolve(x.to(type), weight.to(type), b).to(x.scalar_type());
+}
+
 }  // namespace
 
 at::ScalarType product_type(const at::Device& device, at::ScalarType type) {
@@ -40,6 +50,20 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
   const auto w = weight.to(type), b = bias.defined() ? bias.to(type) : bias;
   if (type == x.scalar_type()) return at::linear(x, w, b);
   return WidenedLinear::apply(x, w, b.defined() ? b : at::zeros({w.size(0)}, w.options()));
+}
+
+at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride,
+                  std::int64_t padding) {
+  return in_product_type(x, weight, bias, [&](const auto&... operands) {
+    return at::conv2d(operands..., {stride, stride}, {padding, padding});
+  });
+}
+
+at::Tensor conv_transpose2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                            std::int64_t stride) {
+  return in_product_type(x, weight, bias, [&](const auto&... operands) {
+    return at::conv_transpose2d(operands..., {stride, stride});
+  });
 }
 
 at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b) {

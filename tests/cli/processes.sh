@@ -100,9 +100,11 @@ if command -v mpirun >/dev/null; then
     failed mpirun "exit code $?"
   close mpi one
 fi
-if command -v torchrun >/dev/null && torchrun --help >/dev/null 2>&1; then
+torchrun=${TORCHRUN-torchrun}
+# Those of torch 1 spell their flags with underscores.
+if "$torchrun" --help 2>/dev/null | grep -e --no-python >/dev/null; then
   checks=$((checks + 1))
-  timeout 90 torchrun --no-python --nproc-per-node 2 --master-port $((20000 + RANDOM % 12000)) -- "$program" "${settings[@]}" --name torchrun \
+  timeout 90 "$torchrun" --no-python --nproc-per-node 2 --master-port $((20000 + RANDOM % 12000)) -- "$program" "${settings[@]}" --name torchrun \
     </dev/null >"$work.out" 2>"$work.err" || failed torchrun "exit code $?"
   close torchrun one
 fi

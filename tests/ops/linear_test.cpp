@@ -17,21 +17,45 @@ std::vector<at::Tensor> layer_results(const F& layer, std::vector<at::Tensor> in
   return results;
 }
 
-// With all of the processor, and with less of it (on_avx2/ops and the like), where operands are widened. Sums are exact
-// to float's precision, so what is left is the rounding of each result to bfloat16: 1 part in 256 of itself at most.
-TEST(Linear, Bfloat16IsRoundedOnce) {
-  at::manual_seed(3);
-  const std::vector<at::Tensor> inputs{at::randn({2, 65, 96}).to(at::kBFloat16),
-                                       at::randn({40, 96}).to(at::kBFloat16), at::randn({40}).to(at::kBFloat16)};
-  const auto found = layer_results([](auto&... a) { return ops::linear(a...); }, inputs);
-  std::vector<at::Tensor> doubles;
-  for (const auto& input : inputs) doubles.push_back(input.to(at::kDouble));
-  const auto expected = layer_results([](auto&... a) { return at::linear(a...); }, doubles);
+/// That what `layer` makes of bfloat16, and its gradients, are those of `exact` in double. Sums are exact to float's
+/// precision, so what is left is the rounding of each result to bfloat16: 1 part in 256 of itself at most.
+template <typename F, typename G>
+void expect_rounded_once(const F& layer, const G& exact, const std::vector<at::Tensor>& inputs) {
+  std::vector<at::Tensor> halves, doubles;
+  for (const auto& input : inputs) halves.push_back(input.to(at::kBFloat16));
+  for (const auto& input : halves) doubles.push_back(input.to(at::kDouble));
+  const std::vector<at::Tensor> found = layer_results(layer, halves), expected = layer_results(exact, doubles);
   for (std::size_t i = 0; i < found.size(); ++i) {
     EXPECT_EQ(found[i].scalar_type(), at::kBFloat16);
     EXPECT_EQ(found[i].sizes(), expected[i].sizes());
-    const auto wrong = (found[i].to(at::kDouble) - expected[i]).abs() - expected[i].abs() / 256;
+    const at::Tensor wrong = (found[i].to(at::kDouble) - expected[i]).abs() - expected[i].abs() / 256;
     EXPECT_LT(wrong.max().item<double>(), 1e-4) << i;
+  }
+}
+
+// With all of the processor, and with less of it (on_avx2/ops and the like), where operands are widened.
+TEST(Linear, Bfloat16IsRoundedOnce) {
+  at::manual_seed(3);
+  expect_rounded_once([](auto&... a) { return ops::linear(a...); }, [](auto&... a) { return at::linear(a...); },
+                      {at::randn({2, 65, 96}), at::randn({40, 96}), at::randn({40})});
+}
+
+TEST(Linear, ConvolutionsOfBfloat16AreRoundedOnce) {
+  at::manual_seed(6);
+  const auto x = at::randn({2, 12, 9, 7});
+  expect_rounded_once([](auto&... a) { return ops::conv2d(a..., /*stride=*/1, /*padding=*/1); },
+                      [](auto&... a) { return at::conv2d(a..., 1, 1); },
+                      {x, at::randn({10, 12, 3, 3}), at::randn({10})});
+  expect_rounded_once([](auto&... a) { return ops::conv_transpose2d(a..., /*stride=*/2); },
+                      [](auto&... a) { return at::conv_transpose2d(a..., 2); },
+                      {x, at::randn({12, 10, 2, 2}), at::randn({10})});
+}
+
+TEST(Linear, ConvolutionsOfOtherTypesStayAsTheyAre) {
+  for (const auto type : {at::kFloat, at::kDouble}) {
+    const auto x = at::randn({1, 3, 8, 8}, type), weight = at::randn({5, 3, 4, 4}, type), back = weight.transpose(0, 1);
+    EXPECT_TRUE(at::equal(ops::conv2d(x, weight, {}, 4, 0), at::conv2d(x, weight, {}, 4)));
+    EXPECT_TRUE(at::equal(ops::conv_transpose2d(x, back, {}, 2), at::conv_transpose2d(x, back, {}, 2)));
   }
 }
 

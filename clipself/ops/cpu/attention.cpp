@@ -55,9 +55,9 @@ T* head_of(at::Tensor& tensor, std::int64_t head) {
 
 /// All heads' rows in blocks, each block a right operand of product(), as `pack` makes it. A head takes (padded rows) *
 /// width numbers, and block i begins at its first row * width.
-template <typename T>
+template <typename T, typename Pack>
 std::vector<T> packed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
-                      std::int64_t block, decltype(AttentionLoops<T>::pack_rows) pack) {
+                      std::int64_t block, const Pack& pack) {
   const std::int64_t blocks = blocks_of(rows, block), each = round_up(rows, kRowMultiple) * width;
   std::vector<T> result(static_cast<std::size_t>(head_count * each));
   at::parallel_for(0, head_count * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
@@ -71,14 +71,46 @@ std::vector<T> packed(const Heads<T>& heads, std::int64_t head_count, std::int64
   return result;
 }
 
+/// Rows in blocks of `block`, for panel_product: (rows, width) each.
+template <typename T>
+std::vector<T> packed_rows(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
+                           std::int64_t block) {
+  const auto pack = attention_loops<T>().pack_rows;
+  return packed(heads, head_count, rows, width, block,
+                [pack, panel = panel_columns<T>()](const T* from, std::int64_t from_row, std::int64_t n,
+                                                   std::int64_t padded, std::int64_t columns, T* to) {
+                  for (std::int64_t j = 0; j < columns; j += panel)
+                    pack(from + j, from_row, n, padded, std::min(panel, columns - j), to + j * padded);
+                });
+}
+
+/// Rows transposed, for panel_product: (width, rows) of each `block` of them, and so of every smaller one.
+template <typename T>
+std::vector<T> packed_transposed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
+                                 std::int64_t block) {
+  return packed(heads, head_count, rows, width, std::min(block, panel_columns<T>()),
+                attention_loops<T>().pack_transposed);
+}
+
+/// product() with b in panels of panel_columns() one after another.
+template <typename T>
+void panel_product(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, std::int64_t a_row, const T* b, float* c,
+                   std::int64_t c_row, bool add) {
+  const std::int64_t panel = panel_columns<T>();
+  for (std::int64_t j = 0; j < n; j += panel) {
+    const std::int64_t columns = std::min(panel, n - j);
+    product(m, columns, k, a, a_row, b + j * k, columns, c + j, c_row, add);
+  }
+}
+
 template <typename T>
 void forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale, at::Tensor& out,
              at::Tensor& lse) {
   const std::int64_t heads = q.size(0) * q.size(2), queries = q.size(1), keys = k.size(1), width = q.size(3);
   const auto& loops = attention_loops<T>();
   const Heads<T> q_heads(q), k_heads(k), v_heads(v);
-  const auto k_packed = packed(k_heads, heads, keys, width, kForwardKeys, loops.pack_transposed);
-  const auto v_packed = packed(v_heads, heads, keys, width, kForwardKeys, loops.pack_rows);
+  const auto k_packed = packed_transposed(k_heads, heads, keys, width, kForwardKeys);
+  const auto v_packed = packed_rows(v_heads, heads, keys, width, kForwardKeys);
   const std::int64_t query_blocks = blocks_of(queries, kForwardQueries), key_blocks = blocks_of(keys, kForwardKeys);
   const std::int64_t packed_head = round_up(keys, kRowMultiple) * width;
   auto* logs = lse.mutable_data_ptr<float>();
@@ -92,12 +124,12 @@ void forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, doub
       for (std::int64_t j = 0; j < key_blocks; ++j) {
         const Block columns(j, keys, kForwardKeys);
         const std::int64_t operand = head * packed_head + columns.first * width;
-        product(rows.size, columns.padded, width, q_heads[head] + rows.first * q_heads.row, q_heads.row,
-                k_packed.data() + operand, columns.padded, scores.data(), columns.padded, /*add=*/false);
+        panel_product(rows.size, columns.padded, width, q_heads[head] + rows.first * q_heads.row, q_heads.row,
+                      k_packed.data() + operand, scores.data(), columns.padded, /*add=*/false);
         loops.weigh(scores.data(), rows.size, columns.padded, columns.size, static_cast<float>(scale), j > 0, m.data(),
                     l.data(), sums.data(), width, weights.data());
-        product(rows.size, width, columns.padded, weights.data(), columns.padded, v_packed.data() + operand, width,
-                sums.data(), width, /*add=*/j > 0);
+        panel_product(rows.size, width, columns.padded, weights.data(), columns.padded, v_packed.data() + operand,
+                      sums.data(), width, /*add=*/j > 0);
       }
       loops.finish(sums.data(), m.data(), l.data(), rows.size, width,
                    head_of<T>(out, head) + rows.first * out.stride(1), out.stride(1),
@@ -110,12 +142,14 @@ void forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, doub
 /// What one thread needs for the backward.
 template <typename T>
 struct Scratch {
+  // Rows a multiple of a kilobyte apart would meet in the same few lines of the first-level cache.
+  static constexpr std::int64_t kRow = kBackwardQueries + kRowMultiple;
   explicit Scratch(std::int64_t width)
-      : scores(kBackwardKeys * kBackwardQueries),
-        d_weights(kBackwardKeys * kBackwardQueries),
-        weights(kBackwardKeys * kBackwardQueries),
-        d_scores(kBackwardKeys * kBackwardQueries),
-        pairs(kBackwardKeys * kBackwardQueries),
+      : scores(kBackwardKeys * kRow),
+        d_weights(kBackwardKeys * kRow),
+        weights(kBackwardKeys * kRow),
+        d_scores(kBackwardKeys * kRow),
+        pairs(kBackwardKeys * kRow),
         dk(static_cast<std::size_t>(kBackwardKeys * width)),
         dv(static_cast<std::size_t>(kBackwardKeys * width)),
         k_transposed(static_cast<std::size_t>(kBackwardKeys * width)) {}
@@ -133,11 +167,10 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
   const auto& loops = attention_loops<T>();
   const Heads<T> q_heads(q), k_heads(k), v_heads(v), out_heads(out), d_out_heads(d_out);
   const std::int64_t padded = round_up(queries, kRowMultiple), packed_head = padded * width;
-  const auto pack = [&](const Heads<T>& from, auto how) {
-    return packed(from, heads, queries, width, kBackwardQueries, how);
-  };
-  const auto q_rows = pack(q_heads, loops.pack_rows), q_transposed = pack(q_heads, loops.pack_transposed);
-  const auto d_rows = pack(d_out_heads, loops.pack_rows), d_transposed = pack(d_out_heads, loops.pack_transposed);
+  const auto q_rows = packed_rows(q_heads, heads, queries, width, kBackwardQueries);
+  const auto q_transposed = packed_transposed(q_heads, heads, queries, width, kBackwardQueries);
+  const auto d_rows = packed_rows(d_out_heads, heads, queries, width, kBackwardQueries);
+  const auto d_transposed = packed_transposed(d_out_heads, heads, queries, width, kBackwardQueries);
   // Queries that are none have weights next to 0, and meet rows of zeros.
   std::vector<float> logs(static_cast<std::size_t>(heads * padded), std::numeric_limits<float>::infinity());
   std::vector<float> delta(static_cast<std::size_t>(heads * padded), 0.0F);
@@ -161,6 +194,8 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
     T* weights = in_place ? reinterpret_cast<T*>(s.scores.data()) : s.weights.data();
     T* d_scores = in_place ? reinterpret_cast<T*>(s.d_weights.data()) : s.d_scores.data();
     const T* d_scores_right = in_place ? d_scores : s.pairs.data();
+    constexpr std::int64_t row = Scratch<T>::kRow;
+    const std::int64_t panel = panel_columns<T>();
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t head = task / parts, part = task % parts;
       float* sums = dq_sums.data() + task * packed_head;
@@ -173,19 +208,20 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
         for (std::int64_t i = 0; i < query_blocks; ++i) {
           const Block columns(i, queries, kBackwardQueries);
           const std::int64_t operand = head * packed_head + columns.first * width;
-          product(rows.size, columns.padded, width, k_rows, k_heads.row, q_transposed.data() + operand, columns.padded,
-                  s.scores.data(), columns.padded, /*add=*/false);
-          product(rows.size, columns.padded, width, v_rows, v_heads.row, d_transposed.data() + operand, columns.padded,
-                  s.d_weights.data(), columns.padded, /*add=*/false);
-          loops.derive(s.scores.data(), s.d_weights.data(), rows.size, columns.padded, static_cast<float>(scale),
+          panel_product(rows.size, columns.padded, width, k_rows, k_heads.row, q_transposed.data() + operand,
+                        s.scores.data(), row, /*add=*/false);
+          panel_product(rows.size, columns.padded, width, v_rows, v_heads.row, d_transposed.data() + operand,
+                        s.d_weights.data(), row, /*add=*/false);
+          loops.derive(s.scores.data(), s.d_weights.data(), rows.size, columns.padded, row, static_cast<float>(scale),
                        logs.data() + head * padded + columns.first, delta.data() + head * padded + columns.first,
                        weights, d_scores, s.pairs.data());
-          product(rows.size, width, columns.padded, weights, columns.padded, d_rows.data() + operand, width,
-                  s.dv.data(), width, /*add=*/i > 0);
-          product(rows.size, width, columns.padded, d_scores, columns.padded, q_rows.data() + operand, width,
-                  s.dk.data(), width, /*add=*/i > 0);
-          product(width, columns.padded, in_place ? rows.size : even, s.k_transposed.data(), even, d_scores_right,
-                  columns.padded, sums + columns.first, padded, /*add=*/true);
+          panel_product(rows.size, width, columns.padded, weights, row, d_rows.data() + operand, s.dv.data(), width,
+                        /*add=*/i > 0);
+          panel_product(rows.size, width, columns.padded, d_scores, row, q_rows.data() + operand, s.dk.data(), width,
+                        /*add=*/i > 0);
+          for (std::int64_t c = 0; c < columns.padded; c += panel)
+            product(width, std::min(panel, columns.padded - c), in_place ? rows.size : even, s.k_transposed.data(),
+                    even, d_scores_right + c * (in_place ? 1 : 2), row, sums + columns.first + c, padded, /*add=*/true);
         }
         loops.scaled(s.dk.data(), width, 1, rows.size, width, static_cast<float>(scale),
                      head_of<T>(dk, head) + rows.first * dk.stride(1), dk.stride(1));

@@ -13,6 +13,10 @@ void product(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std
 /// The same of bfloat16 with sums in float. k is even, and b has its rows in pairs: (k / 2, n, 2).
 void product(std::int64_t m, std::int64_t n, std::int64_t k, const at::BFloat16* a, std::int64_t a_row,
              const at::BFloat16* b, std::int64_t b_row, float* c, std::int64_t c_row, bool add);
+/// Right operands of this type are best multiplied that many columns at a time, each such panel's rows one after
+/// another.
+template <typename T>
+std::int64_t panel_columns();
 /// Each thread calls this after its products: it gives the tile registers back.
 void release_products(at::ScalarType type);
 

@@ -20,7 +20,9 @@ constexpr int kLanes = 4;
 #pragma GCC target("avx2,fma")
 namespace avx2 {
 constexpr int kLanes = 8;
+#define CLIPSELF_AVX2
 #include "clipself/ops/cpu/vector_loops.inc"
+#undef CLIPSELF_AVX2
 }  // namespace avx2
 #pragma GCC pop_options
 

@@ -27,9 +27,10 @@ struct AttentionLoops {
   /// A block of scores (rows: keys, columns: queries) and of d loss / d weights becomes
   ///   weights = exp(scale * scores - lse[c]), d_scores = weights * (d_weights - delta[c])
   /// both (rows, columns) of T, the latter also as a right operand of product(): pairs. `weights` may be `scores` and
-  /// `d_scores` may be `d_weights` where T is float, which needs no pairs. `columns` is a multiple of kRowMultiple.
-  void (*derive)(const float* scores, const float* d_weights, std::int64_t rows, std::int64_t columns, float scale,
-                 const float* lse, const float* delta, T* weights, T* d_scores, T* pairs);
+  /// `d_scores` may be `d_weights` where T is float, which needs no pairs. `columns` is a multiple of kRowMultiple, and
+  /// `row` what lies from a row to the next of each.
+  void (*derive)(const float* scores, const float* d_weights, std::int64_t rows, std::int64_t columns, std::int64_t row,
+                 float scale, const float* lse, const float* delta, T* weights, T* d_scores, T* pairs);
   /// Right operands of product() from n rows of `from`, with zeros beyond: the rows themselves, (columns_or_rows,
   /// width) in pairs, and transposed, (width, columns_or_rows) in pairs. `width` is even.
   void (*pack_rows)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
