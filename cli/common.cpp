@@ -114,7 +114,9 @@ at::Device parse_device(const std::string& name) {
                  .where = name,
                  .found = fmt::format("{} CUDA devices", count),
                  .expected = "one of them by its number",
-                 .hint = count == 0 ? "is this a CPU build of LibTorch?" : ""});
+                 .hint = count > 0                  ? ""
+                         : at::Context::hasCUDART() ? "this LibTorch is built for CUDA: does nvidia-smi show a device?"
+                                                    : "this LibTorch is built for processors alone"});
   }
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }

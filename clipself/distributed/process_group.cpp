@@ -276,7 +276,7 @@ class Group : public Processes {
                  .where = "--device cuda",
                  .found = "a build without NCCL",
                  .expected = "one process",
-                 .hint = "a build that finds nccl.h has it"});
+                 .hint = "a build that finds the headers of NCCL and CUDA has it"});
 #endif
   }
 
