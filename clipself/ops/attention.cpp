@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "clipself/ops/cpu/attention.h"
+#include "clipself/ops/linear.h"
 #include "clipself/ops/once_differentiable.h"
 
 namespace clipself::ops {
@@ -47,9 +48,11 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
                            const at::Tensor& mask) {
   const auto optional = mask.defined() ? std::optional<at::Tensor>(mask) : std::nullopt;
-  const auto out =
-      at::scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), optional, 0.0, causal);
-  return out.transpose(1, 2).flatten(2);
+  const auto heads = [type = product_type(q.device(), q.scalar_type())](const at::Tensor& x) {
+    return x.to(type).transpose(1, 2);
+  };
+  const auto out = at::scaled_dot_product_attention(heads(q), heads(k), heads(v), optional, 0.0, causal);
+  return out.transpose(1, 2).flatten(2).to(q.scalar_type());
 }
 
 }  // namespace clipself::ops

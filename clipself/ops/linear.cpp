@@ -1,5 +1,6 @@
 #include "clipself/ops/linear.h"
 
+#include <array>
 #include <optional>
 
 #include "clipself/ops/cpu/level.h"
@@ -31,12 +32,46 @@ struct WidenedLinear : torch::autograd::Function<WidenedLinear> {
   }
 };
 
-/// `convolve(x, weight, bias)` in the type of the product, rounded to x's.
-template <typename F>
-at::Tensor in_product_type(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const F& convolve) {
+at::Tensor convolved(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride,
+                     std::int64_t padding, bool transposed) {
+  const auto optional = bias.defined() ? std::optional(bias) : std::nullopt;
+  return at::convolution(x, weight, optional, {stride, stride}, {padding, padding}, /*dilation=*/{1, 1}, transposed,
+                         /*output_padding=*/{0, 0}, /*groups=*/1);
+}
+
+/// x in bfloat16, and kept so for the backward, weight and bias in float.
+struct WidenedConvolution : torch::autograd::Function<WidenedConvolution> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
+                            std::int64_t stride, std::int64_t padding, bool transposed) {
+    ctx->save_for_backward({x, weight});
+    ctx->saved_data["stride"] = stride;
+    ctx->saved_data["padding"] = padding;
+    ctx->saved_data["transposed"] = transposed;
+    return convolved(x.to(at::kFloat), weight, bias, stride, padding, transposed).to(x.scalar_type());
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    refuse_gradients_of_gradients("convolution");
+    const auto saved = ctx->get_saved_variables();
+    const auto &x = saved[0], &weight = saved[1];
+    const std::int64_t stride = ctx->saved_data["stride"].toInt(), padding = ctx->saved_data["padding"].toInt();
+    const bool transposed = ctx->saved_data["transposed"].toBool();
+    const std::array<std::int64_t, 1> channels{weight.size(transposed ? 1 : 0)};
+    auto [dx, d_weight, d_bias] = at::convolution_backward(
+        gradients[0].to(at::kFloat), x.to(at::kFloat), weight, channels, {stride, stride}, {padding, padding},
+        /*dilation=*/{1, 1}, transposed, /*output_padding=*/{0, 0}, /*groups=*/1,
+        {ctx->needs_input_grad(0), ctx->needs_input_grad(1), ctx->needs_input_grad(2)});
+    if (dx.defined()) dx = dx.to(x.scalar_type());
+    return {dx, d_weight, d_bias, {}, {}, {}};
+  }
+};
+
+at::Tensor convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride,
+                       std::int64_t padding, bool transposed) {
   const auto type = product_type(x.device(), x.scalar_type());
-  const auto b = bias.defined() ? std::optional(bias.to(type)) : std::nullopt;
-  return convolve(x.to(type), weight.to(type), b).to(x.scalar_type());
+  const auto w = weight.to(type), b = bias.defined() ? bias.to(type) : bias;
+  if (type == x.scalar_type()) return convolved(x, w, b, stride, padding, transposed);
+  const auto none = at::zeros({w.size(transposed ? 1 : 0)}, w.options());
+  return WidenedConvolution::apply(x, w, b.defined() ? b : none, stride, padding, transposed);
 }
 
 }  // namespace
@@ -54,16 +89,12 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 
 at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride,
                   std::int64_t padding) {
-  return in_product_type(x, weight, bias, [&](const auto&... operands) {
-    return at::conv2d(operands..., {stride, stride}, {padding, padding});
-  });
+  return convolution(x, weight, bias, stride, padding, /*transposed=*/false);
 }
 
 at::Tensor conv_transpose2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
                             std::int64_t stride) {
-  return in_product_type(x, weight, bias, [&](const auto&... operands) {
-    return at::conv_transpose2d(operands..., {stride, stride});
-  });
+  return convolution(x, weight, bias, stride, /*padding=*/0, /*transposed=*/true);
 }
 
 at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b) {

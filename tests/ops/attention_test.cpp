@@ -91,7 +91,8 @@ TEST_P(AttentionOf, Bfloat16IsWithinItsRounding) {
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionOf,
                          ::testing::Values(Shape{1, 1, 1, 1, 64}, Shape{2, 63, 63, 3, 32}, Shape{5, 65, 65, 2, 80},
                                            Shape{1, 257, 257, 2, 64}, Shape{3, 1, 129, 2, 64}, Shape{1, 300, 17, 4, 48},
-                                           Shape{2, 512, 256, 1, 88}, Shape{1, 1025, 1025, 2, 64},
+                                           Shape{2, 512, 256, 1, 88}, Shape{1, 129, 300, 1, 2},
+                                           Shape{1, 300, 47, 1, 34}, Shape{1, 1025, 1025, 2, 64},
                                            Shape{1, 4097, 4097, 1, 64}));
 
 TEST(Attention, TakesViewsOfAFusedProjection) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "clipself/ops/cpu/level.h"
+
 namespace clipself::ops {
 namespace {
 
@@ -51,6 +53,23 @@ TEST(Linear, ConvolutionsOfBfloat16AreRoundedOnce) {
                       {x, at::randn({12, 10, 2, 2}), at::randn({10})});
 }
 
+// As layers are: weights are float, and their gradients too.
+TEST(Linear, ConvolutionsOfBfloat16WithFloatWeights) {
+  at::manual_seed(7);
+  const auto x = at::randn({2, 6, 8, 8}).to(at::kBFloat16);
+  const auto rounded = at::randn({4, 6, 3, 3}).to(at::kBFloat16);
+  auto weight = rounded.to(at::kFloat).set_requires_grad(true);
+  auto exact = rounded.to(at::kDouble).set_requires_grad(true);
+  const auto y = ops::conv2d(x, weight, {}, /*stride=*/1, /*padding=*/1);
+  const auto expected = at::conv2d(x.to(at::kDouble), exact, {}, 1, 1);
+  EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(at::allclose(y.to(at::kDouble), expected, 1.0 / 256, 1e-4));
+  y.sum().backward();
+  expected.sum().backward();
+  EXPECT_EQ(weight.grad().scalar_type(), at::kFloat);
+  EXPECT_TRUE(at::allclose(weight.grad().to(at::kDouble), exact.grad(), 1.0 / 256, 1e-4));
+}
+
 TEST(Linear, ConvolutionsOfOtherTypesStayAsTheyAre) {
   for (const auto type : {at::kFloat, at::kDouble}) {
     const auto x = at::randn({1, 3, 8, 8}, type), weight = at::randn({5, 3, 4, 4}, type), back = weight.transpose(0, 1);
@@ -81,6 +100,7 @@ TEST(Linear, ProductsOfOtherTypesStayAsTheyAre) {
     EXPECT_TRUE(at::equal(ops::linear(x, weight, bias), at::linear(x, weight, bias)));
   }
   EXPECT_EQ(product_type(at::kCUDA, at::kBFloat16), at::kBFloat16);
+  EXPECT_EQ(product_type(at::kCPU, at::kBFloat16), cpu::widens_bfloat16() ? at::kFloat : at::kBFloat16);
 }
 
 }  // namespace

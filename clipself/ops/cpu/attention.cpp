@@ -53,8 +53,8 @@ T* head_of(at::Tensor& tensor, std::int64_t head) {
          head % tensor.size(2) * tensor.stride(2);
 }
 
-/// All heads' rows in blocks, each block a right operand of product(), as `pack` makes it. A head takes (padded rows) *
-/// width numbers, and block i begins at its first row * width.
+/// All heads' rows in blocks, each block a right operand of panel_product(), as `pack` makes it. A head takes (padded
+/// rows) * width numbers, and block i begins at its first row * width.
 template <typename T, typename Pack>
 std::vector<T> packed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
                       std::int64_t block, const Pack& pack) {
@@ -84,7 +84,7 @@ std::vector<T> packed_rows(const Heads<T>& heads, std::int64_t head_count, std::
                 });
 }
 
-/// Rows transposed, for panel_product: (width, rows) of each `block` of them, and so of every smaller one.
+/// Rows transposed, in blocks of `block`, for panel_product: (width, rows) each.
 template <typename T>
 std::vector<T> packed_transposed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
                                  std::int64_t block) {
@@ -142,7 +142,8 @@ void forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, doub
 /// What one thread needs for the backward.
 template <typename T>
 struct Scratch {
-  // Rows a multiple of a kilobyte apart would meet in the same few lines of the first-level cache.
+  // For dQ, columns of the scores' gradients are a right operand where they are: rows a multiple of a kilobyte apart
+  // would meet in few sets of the first-level cache.
   static constexpr std::int64_t kRow = kBackwardQueries + kRowMultiple;
   explicit Scratch(std::int64_t width)
       : scores(kBackwardKeys * kRow),
