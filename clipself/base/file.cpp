@@ -101,8 +101,10 @@ constexpr std::size_t kReadWhole = std::size_t{64} << 20;
 constexpr std::size_t kAlignment = 64;  // as of the records in torch's archives
 
 std::shared_ptr<std::byte> read_whole(int descriptor, std::size_t size, const fs::path& path) {
-  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(::operator new (size, std::align_val_t{kAlignment})),
-                                    [](std::byte* p) { ::operator delete (p, std::align_val_t{kAlignment}); });
+  constexpr std::align_val_t kAligned{kAlignment};
+  std::shared_ptr<std::byte> memory(static_cast<std::byte*>(::operator new(size + MappedFile::kPadding, kAligned)),
+                                    [](std::byte* p) { ::operator delete(p, kAligned); });
+  std::memset(memory.get() + size, 0, MappedFile::kPadding);
   for (std::size_t done = 0; done < size;) {
     const ssize_t count = ::pread(descriptor, memory.get() + done, size - done, static_cast<off_t>(done));
     if (count < 0 && errno == EINTR) continue;
@@ -139,8 +141,9 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   }
   const auto size = static_cast<std::size_t>(info.st_size);
   if (size == 0) {
-    static std::byte nothing{};  // that the span has an address: functions of C must not be given none
-    bytes_ = {&nothing, 0};
+    // So that the span has an address: functions of C must not be given none.
+    static std::array<std::byte, kPadding> nothing{};
+    bytes_ = {nothing.data(), 0};
     return;
   }
   if (size <= kReadWhole) {
@@ -150,14 +153,19 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
     return;
   }
   // Writable but private, so that a tensor viewing the file can be changed in place; without a reservation, because
-  // hardly any page ever is.
-  void* address = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
-  if (address == MAP_FAILED) throw Error({.doing = "mapping file", .where = path.string(), .found = reason(errno)});
+  // hardly any page ever is. It lies on pages of zeros, the last of which it may leave uncovered.
+  constexpr int kAccess = PROT_READ | PROT_WRITE, kKind = MAP_PRIVATE | MAP_NORESERVE;
+  const std::size_t room = size + kPadding;
+  void* address = ::mmap(nullptr, room, kAccess, kKind | MAP_ANONYMOUS, -1, 0);
+  const auto refuse = [&path] {
+    throw Error({.doing = "mapping file", .where = path.string(), .found = reason(errno)});
+  };
+  if (address == MAP_FAILED) refuse();
+  owner_ = std::shared_ptr<const void>(address, [room](const void* p) { ::munmap(const_cast<void*>(p), room); });
+  if (::mmap(address, size, kAccess, kKind | MAP_FIXED, descriptor, 0) == MAP_FAILED) refuse();
   bytes_ = {static_cast<std::byte*>(address), size};
-  owner_ = std::shared_ptr<const void>(address, [size, known = remember(bytes_.data(), size, path)](const void* p) {
-    forget(known);
-    ::munmap(const_cast<void*>(p), size);
-  });
+  owner_ = std::shared_ptr<const void>(
+      address, [pages = owner_, known = remember(bytes_.data(), size, path)](const void* /*p*/) { forget(known); });
 }
 
 void explain_bus_errors() {

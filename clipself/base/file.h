@@ -10,13 +10,16 @@
 
 namespace clipself {
 
-/// A whole file in memory: up to 64 MiB read, above that mapped. A write to private_bytes() never reaches the file. Cheap
-/// to copy: copies share the memory, which lives as long as any of them.
+/// A whole file in memory: up to 64 MiB read, above that mapped. A write to private_bytes() never reaches the file.
+/// Cheap to copy: copies share the memory, which lives as long as any of them. Behind the last byte kPadding zeros can
+/// be read, as parsers want that take many bytes at a time.
 ///
 /// What goes wrong while it is read is an Error. What goes wrong later in a mapping (the disk fails, the file becomes
 /// shorter) is a signal, SIGBUS; see explain_bus_errors().
 class MappedFile {
  public:
+  static constexpr std::size_t kPadding = 64;
+
   /// Throws Error when `path` is missing, no regular file, or unreadable. An empty file gives an empty span.
   explicit MappedFile(const std::filesystem::path& path);
 

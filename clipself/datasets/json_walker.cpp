@@ -1,7 +1,5 @@
 #include "clipself/datasets/json_walker.h"
 
-#include <unistd.h>
-
 #include <cmath>
 #include <limits>
 #include <string_view>
@@ -23,17 +21,6 @@ const char* describe_unread(json::value value) {
 }
 
 }  // namespace
-
-PaddedFile::PaddedFile(const std::filesystem::path& path) : file_(path) {
-  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-  const std::size_t used = file_.size() % page;
-  if (used == 0 || page - used < simdjson::SIMDJSON_PADDING) copy_ = simdjson::padded_string(file_.text());
-}
-
-simdjson::padded_string_view PaddedFile::view() const {
-  if (copy_) return *copy_;
-  return simdjson::padded_string_view(file_.text().data(), file_.size(), file_.size() + simdjson::SIMDJSON_PADDING);
-}
 
 const char* describe(json::json_type type) {
   switch (type) {
@@ -60,28 +47,29 @@ bool is_other_type(simdjson::error_code result) {
 }
 
 void JsonWalker::walk(const std::function<void(json::document&)>& read) {
-  const PaddedFile file(path_);
+  static_assert(simdjson::SIMDJSON_PADDING <= MappedFile::kPadding);
+  const MappedFile file(path_);
+  const simdjson::padded_string_view padded(file.text().data(), file.size(), file.size() + MappedFile::kPadding);
   json::parser parser;
   json::document document;
   bool begun = false;  // a document that never began cannot say where it is
   try {
-    document = parser.iterate(file.view());
+    document = parser.iterate(padded);
     begun = true;
     read(document);
     const char* rest = nullptr;
     if (document.current_location().get(rest) == simdjson::SUCCESS) {
       section_ = key_ = "";
       entry_ = segment_ = -1;
-      fail("more text after the end, at byte " + std::to_string(rest - file.view().data()), "one JSON value");
+      fail("more text after the end, at byte " + std::to_string(rest - padded.data()), "one JSON value");
     }
   } catch (const simdjson::simdjson_error& error) {
     const bool cut = error.error() == simdjson::INCOMPLETE_ARRAY_OR_OBJECT;  // found before anything is read
-    std::string found =
-        cut ? "an array or object that does not end, in " + std::to_string(file.view().size()) + " bytes"
-            : std::string(simdjson::error_message(error.error()));
+    std::string found = cut ? "an array or object that does not end, in " + std::to_string(padded.size()) + " bytes"
+                            : std::string(simdjson::error_message(error.error()));
     const char* at = nullptr;
     if (begun && !cut && document.current_location().get(at) == simdjson::SUCCESS) {
-      found += " near byte " + std::to_string(at - file.view().data());
+      found += " near byte " + std::to_string(at - padded.data());
     }
     fail(found, "valid JSON");
   }

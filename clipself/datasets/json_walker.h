@@ -8,25 +8,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
 
 #include "clipself/base/file.h"
 #include "clipself/datasets/segmentations.h"
 
 namespace clipself::datasets {
-
-/// A file as simdjson wants it: it reads up to 64 bytes past the text. The rest of a mapping's last page can be read
-/// and is zero, so only a file that nearly fills its last page needs a copy.
-class PaddedFile {
- public:
-  explicit PaddedFile(const std::filesystem::path& path);
-  simdjson::padded_string_view view() const;
-
- private:
-  MappedFile file_;
-  std::optional<simdjson::padded_string> copy_;
-};
 
 /// "an array", "null" …
 const char* describe(simdjson::ondemand::json_type type);
