@@ -157,15 +157,16 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   constexpr int kAccess = PROT_READ | PROT_WRITE, kKind = MAP_PRIVATE | MAP_NORESERVE;
   const std::size_t room = size + kPadding;
   void* address = ::mmap(nullptr, room, kAccess, kKind | MAP_ANONYMOUS, -1, 0);
-  const auto refuse = [&path] {
-    throw Error({.doing = "mapping file", .where = path.string(), .found = reason(errno)});
-  };
-  if (address == MAP_FAILED) refuse();
-  owner_ = std::shared_ptr<const void>(address, [room](const void* p) { ::munmap(const_cast<void*>(p), room); });
-  if (::mmap(address, size, kAccess, kKind | MAP_FIXED, descriptor, 0) == MAP_FAILED) refuse();
+  if (address == MAP_FAILED || ::mmap(address, size, kAccess, kKind | MAP_FIXED, descriptor, 0) == MAP_FAILED) {
+    const std::string found = reason(errno);
+    if (address != MAP_FAILED) ::munmap(address, room);
+    throw Error({.doing = "mapping file", .where = path.string(), .found = found});
+  }
   bytes_ = {static_cast<std::byte*>(address), size};
-  owner_ = std::shared_ptr<const void>(
-      address, [pages = owner_, known = remember(bytes_.data(), size, path)](const void* /*p*/) { forget(known); });
+  owner_ = std::shared_ptr<const void>(address, [room, known = remember(bytes_.data(), size, path)](const void* p) {
+    forget(known);
+    ::munmap(const_cast<void*>(p), room);
+  });
 }
 
 void explain_bus_errors() {

@@ -11,6 +11,7 @@
 #include "clipself/base/error.h"
 #include "clipself/base/file.h"
 #include "clipself/datasets/class_lists_data.h"
+#include "clipself/datasets/json_walker.h"
 
 namespace clipself::datasets {
 namespace {
@@ -73,12 +74,11 @@ std::vector<std::string> names_of_lines(std::string_view text, const std::string
   return names;
 }
 
-std::vector<std::string> names_of_json(const std::string& path) {
+std::vector<std::string> names_of_json(const MappedFile& file) {
   std::vector<std::string> names;
   try {
-    const auto content = simdjson::padded_string::load(path).take_value();
     ondemand::parser parser;
-    auto document = parser.iterate(content).take_value();
+    auto document = parser.iterate(padded_text(file)).take_value();
     if (document.type().take_value() == ondemand::json_type::array) {
       for (auto name : document.get_array()) names.emplace_back(std::string_view(name.get_string()));
       return names;
@@ -91,7 +91,7 @@ std::vector<std::string> names_of_json(const std::string& path) {
     }
     for (auto& [id, name] : by_id) names.push_back(std::move(name));
   } catch (const simdjson::simdjson_error& error) {
-    bad_class_list(path, error.what(), "a JSON array of names, or categories with id and name");
+    bad_class_list(file.path().string(), error.what(), "a JSON array of names, or categories with id and name");
   }
   return names;
 }
@@ -152,7 +152,7 @@ std::vector<std::string> class_list(const std::string& name_or_file, const std::
   const bool json = first != head.npos && (head[first] == '[' || head[first] == '{');
   if (!json && head.substr(0, 4096).find('\0') != head.npos)
     bad_class_list(name_or_file, "bytes that are no text", "a name a line, or JSON");
-  const auto names = json ? names_of_json(name_or_file) : names_of_lines(head, name_or_file);
+  const auto names = json ? names_of_json(file) : names_of_lines(head, name_or_file);
   check_names(names, name_or_file);
   return names;
 }

@@ -22,6 +22,11 @@ const char* describe_unread(json::value value) {
 
 }  // namespace
 
+simdjson::padded_string_view padded_text(const MappedFile& file) {
+  static_assert(simdjson::SIMDJSON_PADDING <= MappedFile::kPadding);
+  return simdjson::padded_string_view(file.text().data(), file.size(), file.size() + MappedFile::kPadding);
+}
+
 const char* describe(json::json_type type) {
   switch (type) {
     case json::json_type::array:
@@ -47,9 +52,8 @@ bool is_other_type(simdjson::error_code result) {
 }
 
 void JsonWalker::walk(const std::function<void(json::document&)>& read) {
-  static_assert(simdjson::SIMDJSON_PADDING <= MappedFile::kPadding);
   const MappedFile file(path_);
-  const simdjson::padded_string_view padded(file.text().data(), file.size(), file.size() + MappedFile::kPadding);
+  const auto padded = padded_text(file);
   json::parser parser;
   json::document document;
   bool begun = false;  // a document that never began cannot say where it is

@@ -15,6 +15,9 @@
 
 namespace clipself::datasets {
 
+/// A file's text as simdjson wants it, which reads behind its end. Good for as long as the file.
+simdjson::padded_string_view padded_text(const MappedFile& file);
+
 /// "an array", "null" …
 const char* describe(simdjson::ondemand::json_type type);
 /// False when the value was read, true when it is of another type than asked for; anything else is broken JSON.
