@@ -3,6 +3,7 @@
 #include <array>
 #include <optional>
 
+#include "clipself/ops/cpu/blocked_product.h"
 #include "clipself/ops/cpu/level.h"
 #include "clipself/ops/once_differentiable.h"
 
@@ -12,22 +13,33 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// x in bfloat16, and kept so for the backward, weight and bias in float.
-struct WidenedLinear : torch::autograd::Function<WidenedLinear> {
+/// a b + bias of `type`. Where product_type() is another, operands that are not yet of it are widened, and the result
+/// is rounded once.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, at::ScalarType type) {
+  if (cpu::has_blocked_product(a, b)) return cpu::blocked_product(a, b, bias, type);
+  const auto wide = product_type(a.device(), a.scalar_type());
+  const auto x = a.to(wide), y = b.to(wide);
+  return (bias.defined() ? at::addmm(bias, x, y) : at::mm(x, y)).to(type);
+}
+
+/// x of one type, kept so for the backward, weight and bias of product_type() or x's.
+struct Linear : torch::autograd::Function<Linear> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& x, const at::Tensor& weight,
                             const at::Tensor& bias) {
     ctx->save_for_backward({x, weight});
-    return at::linear(x.to(at::kFloat), weight, bias).to(x.scalar_type());
+    auto sizes = x.sizes().vec();
+    sizes.back() = weight.size(0);
+    return product(x.flatten(0, -2), weight.t(), bias, x.scalar_type()).view(sizes);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     refuse_gradients_of_gradients("linear");
     const auto saved = ctx->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1];
-    const auto d_out = gradients[0].to(at::kFloat).flatten(0, -2);
+    const auto d_out = gradients[0].flatten(0, -2);
     at::Tensor dx, d_weight, d_bias;
-    if (ctx->needs_input_grad(0)) dx = at::mm(d_out, weight).to(x.scalar_type()).view(x.sizes());
-    if (ctx->needs_input_grad(1)) d_weight = at::mm(d_out.t(), x.to(at::kFloat).flatten(0, -2));
-    if (ctx->needs_input_grad(2)) d_bias = d_out.sum(0);
+    if (ctx->needs_input_grad(0)) dx = product(d_out, weight, {}, x.scalar_type()).view(x.sizes());
+    if (ctx->needs_input_grad(1)) d_weight = product(d_out.t(), x.flatten(0, -2), {}, weight.scalar_type());
+    if (ctx->needs_input_grad(2)) d_bias = d_out.sum(0, /*keepdim=*/false, weight.scalar_type());
     return {dx, d_weight, d_bias};
   }
 };
@@ -83,8 +95,9 @@ at::ScalarType product_type(const at::Device& device, at::ScalarType type) {
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const auto type = product_type(x.device(), x.scalar_type());
   const auto w = weight.to(type), b = bias.defined() ? bias.to(type) : bias;
-  if (type == x.scalar_type()) return at::linear(x, w, b);
-  return WidenedLinear::apply(x, w, b.defined() ? b : at::zeros({w.size(0)}, w.options()));
+  const bool own = type != x.scalar_type() || cpu::has_blocked_product(x, w.t());
+  if (!own) return at::linear(x, w, b);
+  return Linear::apply(x, w, b.defined() ? b : at::zeros({w.size(0)}, w.options()));
 }
 
 at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride,
@@ -97,9 +110,8 @@ at::Tensor conv_transpose2d(const at::Tensor& x, const at::Tensor& weight, const
   return convolution(x, weight, bias, stride, /*padding=*/0, /*transposed=*/true);
 }
 
-at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b) {
-  const auto type = product_type(a.device(), a.scalar_type());
-  return at::mm(a.to(type), b.to(type)).to(a.scalar_type());
+at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b, at::ScalarType type) {
+  return product(a, b, {}, type);
 }
 
 }  // namespace clipself::ops

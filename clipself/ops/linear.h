@@ -1,7 +1,8 @@
 // Linear layers, convolutions, and the matrix products beneath them.
 //
-// LibTorch's own, but for bfloat16 on processors without instructions to multiply it: there a library's product takes
-// several times as long as that of float32, so operands are widened, and the result is rounded once.
+// LibTorch's own, but for bfloat16 on processors without instructions to multiply it, where a library's product takes
+// several times as long as that of float32, so operands are widened, and the result is rounded once; and but for large
+// products on processors with AVX2 alone, where ours are faster (cpu/blocked_product.h).
 #pragma once
 
 #include "clipself/base/torch.h"
@@ -18,8 +19,8 @@ at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 /// The transposed convolution of x (B, in, h, w) with weight (in, out, k, k).
 at::Tensor conv_transpose2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride);
 
-/// a (m, k) b (k, n) -> (m, n) in a's type. For backward passes written by hand.
-at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b);
+/// a (m, k) b (k, n) -> (m, n) of `type`. For backward passes written by hand.
+at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b, at::ScalarType type);
 
 /// The type in which operands of `type` are multiplied on `device`.
 at::ScalarType product_type(const at::Device& device, at::ScalarType type);

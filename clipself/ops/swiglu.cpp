@@ -107,10 +107,10 @@ struct CpuSwiGlu : torch::autograd::Function<CpuSwiGlu> {
     at::Tensor d_weight, d_bias;
     if (ctx->needs_input_grad(4)) {
       const auto y = forward_of(gate, value, norm_weight, saved[3], ctx->saved_data["eps"].toDouble()).y;
-      d_weight = matrix_product(d_out.t(), y.flatten(0, -2));
+      d_weight = matrix_product(d_out.t(), y.flatten(0, -2), weight.scalar_type());
     }
-    if (ctx->needs_input_grad(5)) d_bias = d_out.sum(0);
-    const auto dy = matrix_product(d_out, weight).view(gate.sizes());
+    if (ctx->needs_input_grad(5)) d_bias = d_out.sum(0, /*keepdim=*/false, weight.scalar_type());
+    const auto dy = matrix_product(d_out, weight, gate.scalar_type()).view(gate.sizes());
     RECORD_FUNCTION("clipself::swiglu_norm_backward", std::vector<c10::IValue>());
     auto [d_gate, d_value, d_norm_weight, d_norm_bias] =
         gate.scalar_type() == at::kFloat

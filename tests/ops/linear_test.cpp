@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <limits>
+
 #include "clipself/ops/cpu/level.h"
 
 namespace clipself::ops {
@@ -40,6 +43,65 @@ TEST(Linear, Bfloat16IsRoundedOnce) {
   at::manual_seed(3);
   expect_rounded_once([](auto&... a) { return ops::linear(a...); }, [](auto&... a) { return at::linear(a...); },
                       {at::randn({2, 65, 96}), at::randn({40, 96}), at::randn({40})});
+}
+
+// Large enough for blocks of our own (cpu/blocked_product.h): whole and partial ones in each direction, several chunks
+// of rows, the columns of few rows divided among threads; and sums in float.
+class LargeLinear : public ::testing::TestWithParam<std::array<std::int64_t, 3>> {};
+
+TEST_P(LargeLinear, FloatIsExactToItsPrecision) {
+  at::manual_seed(8);
+  const auto [tokens, in, out] = GetParam();
+  const std::vector<at::Tensor> inputs{at::randn({1, tokens, in}), at::randn({out, in}), at::randn({out})};
+  std::vector<at::Tensor> doubles;
+  for (const auto& input : inputs) doubles.push_back(input.to(at::kDouble));
+  const auto found = layer_results([](auto&... a) { return ops::linear(a...); }, inputs);
+  const auto expected = layer_results([](auto&... a) { return at::linear(a...); }, doubles);
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].scalar_type(), at::kFloat);
+    EXPECT_EQ(found[i].sizes(), expected[i].sizes());
+    EXPECT_TRUE(at::allclose(found[i].to(at::kDouble), expected[i], 1e-5, 1e-3)) << i;
+  }
+}
+
+TEST_P(LargeLinear, Bfloat16IsRoundedOnce) {
+  at::manual_seed(9);
+  const auto [tokens, in, out] = GetParam();
+  expect_rounded_once([](auto&... a) { return ops::linear(a...); }, [](auto&... a) { return at::linear(a...); },
+                      {at::randn({1, tokens, in}), at::randn({out, in}), at::randn({out})});
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, LargeLinear,
+                         ::testing::Values(std::array<std::int64_t, 3>{32, 256, 32},
+                                           std::array<std::int64_t, 3>{33, 257, 65},
+                                           std::array<std::int64_t, 3>{1100, 70, 129},
+                                           std::array<std::int64_t, 3>{97, 1030, 500},
+                                           std::array<std::int64_t, 3>{4097, 63, 33}));
+
+TEST(Linear, LargeProductsTakeAnyStrides) {
+  at::manual_seed(10);
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const auto a = at::randn({150, 90}).to(type), b = at::randn({70, 90}).to(type);
+    const auto expected = at::mm(a.to(at::kDouble), b.to(at::kDouble).t());
+    const auto close = [&](const at::Tensor& found) {
+      return at::allclose(found.to(at::kDouble), expected, type == at::kFloat ? 1e-5 : 1.0 / 256, 1e-4);
+    };
+    const auto across = a.t().contiguous().t(), wide = b.t().contiguous();
+    const auto apart = at::stack({a, a}, /*dim=*/2).select(2, 1);
+    EXPECT_TRUE(close(matrix_product(a, b.t(), type)));
+    EXPECT_TRUE(close(matrix_product(across, wide, type)));
+    EXPECT_TRUE(close(matrix_product(apart, b.t(), type)));
+    const auto seen_often = at::randn({1, 90}).to(type).expand({150, 90});
+    EXPECT_TRUE(at::equal(matrix_product(seen_often, wide, type), matrix_product(seen_often.contiguous(), wide, type)));
+  }
+}
+
+TEST(Linear, WhatIsNoNumberStaysInItsRow) {
+  auto x = at::randn({200, 64});
+  x[130][7] = std::numeric_limits<float>::quiet_NaN();
+  const auto rows = ops::linear(x, at::randn({96, 64})).isnan();
+  EXPECT_TRUE(rows[130].all().item<bool>());
+  EXPECT_EQ(rows.sum().item<int>(), 96);
 }
 
 TEST(Linear, ConvolutionsOfBfloat16AreRoundedOnce) {
@@ -88,7 +150,7 @@ TEST(Linear, LeavesOutWhatNeedsNoGradient) {
 TEST(Linear, MatrixProductOfBfloat16) {
   at::manual_seed(5);
   const auto a = at::randn({33, 70}).to(at::kBFloat16), b = at::randn({70, 20}).to(at::kBFloat16);
-  const auto found = matrix_product(a, b);
+  const auto found = matrix_product(a, b, at::kBFloat16);
   EXPECT_EQ(found.scalar_type(), at::kBFloat16);
   EXPECT_TRUE(at::allclose(found.to(at::kDouble), at::mm(a.to(at::kDouble), b.to(at::kDouble)), 1.0 / 256, 1e-4));
 }
@@ -99,6 +161,8 @@ TEST(Linear, ProductsOfOtherTypesStayAsTheyAre) {
     const auto x = at::randn({5, 6}, type), weight = at::randn({7, 6}, type), bias = at::randn({7}, type);
     EXPECT_TRUE(at::equal(ops::linear(x, weight, bias), at::linear(x, weight, bias)));
   }
+  const auto x = at::randn({96, 64}, at::kDouble), weight = at::randn({128, 64}, at::kDouble);
+  EXPECT_TRUE(at::equal(ops::linear(x, weight), at::linear(x, weight)));
   EXPECT_EQ(product_type(at::kCUDA, at::kBFloat16), at::kBFloat16);
   EXPECT_EQ(product_type(at::kCPU, at::kBFloat16), cpu::widens_bfloat16() ? at::kFloat : at::kBFloat16);
 }

@@ -187,7 +187,8 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
   // tasks a head, each with a sum of its own.
   const std::int64_t key_blocks = blocks_of(keys, kBackwardKeys), query_blocks = blocks_of(queries, kBackwardQueries);
   const std::int64_t parts = std::clamp<std::int64_t>(blocks_of(at::get_num_threads(), heads), 1, key_blocks);
-  std::vector<float> dq_sums(static_cast<std::size_t>(heads * parts * packed_head), 0.0F);  // (.., width, padded)
+  // Transposed, in blocks, and those in panels, so that what a product adds to lies together.
+  std::vector<float> dq_sums(static_cast<std::size_t>(heads * parts * packed_head), 0.0F);
   at::parallel_for(0, heads * parts, 1, [&](std::int64_t begin, std::int64_t end) {
     Scratch<T> s(width);
     // In float the results take the place of what they are made from.
@@ -220,9 +221,12 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
                         /*add=*/i > 0);
           panel_product(rows.size, width, columns.padded, d_scores, row, q_rows.data() + operand, s.dk.data(), width,
                         /*add=*/i > 0);
-          for (std::int64_t c = 0; c < columns.padded; c += panel)
-            product(width, std::min(panel, columns.padded - c), in_place ? rows.size : even, s.k_transposed.data(),
-                    even, d_scores_right + c * (in_place ? 1 : 2), row, sums + columns.first + c, padded, /*add=*/true);
+          for (std::int64_t c = 0; c < columns.padded; c += panel) {
+            const std::int64_t count = std::min(panel, columns.padded - c);
+            product(width, count, in_place ? rows.size : even, s.k_transposed.data(), even,
+                    d_scores_right + c * (in_place ? 1 : 2), row, sums + (columns.first + c) * width, count,
+                    /*add=*/true);
+          }
         }
         loops.scaled(s.dk.data(), width, 1, rows.size, width, static_cast<float>(scale),
                      head_of<T>(dk, head) + rows.first * dk.stride(1), dk.stride(1));
@@ -237,7 +241,14 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
       float* sums = dq_sums.data() + head * parts * packed_head;
       for (std::int64_t part = 1; part < parts; ++part)
         for (std::int64_t i = 0; i < packed_head; ++i) sums[i] += sums[part * packed_head + i];
-      loops.scaled(sums, 1, padded, queries, width, static_cast<float>(scale), head_of<T>(dq, head), dq.stride(1));
+      for (std::int64_t i = 0; i < query_blocks; ++i) {
+        const Block rows(i, queries, kBackwardQueries);
+        for (std::int64_t c = 0; c < rows.padded; c += panel_columns<T>()) {
+          const std::int64_t first = rows.first + c, count = std::min(panel_columns<T>(), rows.padded - c);
+          loops.scaled(sums + first * width, 1, count, std::min(count, queries - first), width,
+                       static_cast<float>(scale), head_of<T>(dq, head) + first * dq.stride(1), dq.stride(1));
+        }
+      }
     }
   });
 }
