@@ -50,13 +50,20 @@ double block_flops(const models::VisionConfig& vision, double tokens, bool atten
   return 2 * tokens * (projections + mlp + attention);
 }
 
+// The last block for an image's embedding: of a class token all, of the others keys and values alone.
+double last_block_flops(const models::VisionConfig& vision, double tokens) {
+  if (vision.backbone == "siglip") return block_flops(vision, tokens, true);
+  const double width = vision.width;
+  return 2 * tokens * (2 * width * width + 2 * width) + 2 * (2 * width * width + 3 * width * vision.mlp_width());
+}
+
 double image_flops(const models::ClipConfig& config, int size, bool dense) {
   const auto& vision = config.vision;
   const double patches = static_cast<double>(size / vision.patch_size) * (size / vision.patch_size);
   const double embed = 2 * patches * 3 * vision.patch_size * vision.patch_size * vision.width;
   const double head = 2 * (dense ? patches : 1) * vision.width * config.embed_dim;
   return embed + head + (vision.layers - 1) * block_flops(vision, patches + 1, true) +
-         block_flops(vision, patches + 1, !dense);
+         (dense ? block_flops(vision, patches + 1, false) : last_block_flops(vision, patches + 1));
 }
 
 // Forward, gradients to activations and gradients to weights cost the same each; below the first trained block only the

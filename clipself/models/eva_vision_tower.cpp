@@ -82,12 +82,18 @@ void EvaAttention::init_weights(int layer) {
   init_scaled(proj_->weight, layer);
 }
 
-at::Tensor EvaAttention::forward(const at::Tensor& x, const ops::RotaryTables& tables) {
-  const auto split = [this](const at::Tensor& t) { return t.unflatten(-1, {heads_, -1}); };  // B, N, heads, d
-  const auto q = ops::apply_rotary(split(q_proj_->forward(x, q_bias_)), tables);
+at::Tensor EvaAttention::attend(const at::Tensor& queries, const at::Tensor& x, const ops::RotaryTables& tables) {
   const auto k = ops::apply_rotary(split(k_proj_->forward(x)), tables);
   const auto v = split(v_proj_->forward(x, v_bias_));
-  return proj_->forward(inner_attn_ln_->forward(ops::attention(q, k, v, /*causal=*/false)));
+  return proj_->forward(inner_attn_ln_->forward(ops::attention(queries, k, v, /*causal=*/false)));
+}
+
+at::Tensor EvaAttention::forward(const at::Tensor& x, const ops::RotaryTables& tables) {
+  return attend(ops::apply_rotary(split(q_proj_->forward(x, q_bias_)), tables), x, tables);
+}
+
+at::Tensor EvaAttention::forward_class(const at::Tensor& x, const ops::RotaryTables& tables) {
+  return attend(split(q_proj_->forward(x.slice(1, 0, 1), q_bias_)), x, tables);  // which the rotation leaves as it is
 }
 
 at::Tensor EvaAttention::forward_values(const at::Tensor& x) {
@@ -133,6 +139,11 @@ at::Tensor EvaBlock::mlp_branch(const at::Tensor& x) {
 
 at::Tensor EvaBlock::forward(const at::Tensor& x, const ops::RotaryTables& tables) {
   const auto y = x + attention_branch(x, tables);
+  return y + mlp_branch(y);
+}
+
+at::Tensor EvaBlock::forward_class(const at::Tensor& x, const ops::RotaryTables& tables) {
+  const auto y = x.slice(1, 0, 1) + attn_->forward_class(norm1_->forward(x), tables);
   return y + mlp_branch(y);
 }
 

@@ -28,11 +28,16 @@ class EvaAttention : public torch::nn::Module {
   EvaAttention(const VisionConfig& config, std::shared_ptr<EvaRotary> rope);
   /// x (B, 1 + h*w, width) -> the same shape.
   at::Tensor forward(const at::Tensor& x, const ops::RotaryTables& tables);
+  /// The same for the class token alone, which looks at all: (B, 1, width).
+  at::Tensor forward_class(const at::Tensor& x, const ops::RotaryTables& tables);
   /// The value path alone: every token keeps its own value.
   at::Tensor forward_values(const at::Tensor& x);
   void init_weights(int layer);
 
  private:
+  /// `queries`, rotated, at x's tokens.
+  at::Tensor attend(const at::Tensor& queries, const at::Tensor& x, const ops::RotaryTables& tables);
+  at::Tensor split(const at::Tensor& t) const { return t.unflatten(-1, {heads_, -1}); }  // B, N, heads, d
   std::int64_t heads_;
   at::Tensor q_bias_, v_bias_;
   std::shared_ptr<Linear> q_proj_, k_proj_, v_proj_, proj_;
@@ -55,6 +60,8 @@ class EvaBlock : public torch::nn::Module {
  public:
   EvaBlock(const VisionConfig& config, int layer, std::shared_ptr<EvaRotary> rope);
   at::Tensor forward(const at::Tensor& x, const ops::RotaryTables& tables);
+  /// The class token of forward(), (B, 1, width), without the work of the others.
+  at::Tensor forward_class(const at::Tensor& x, const ops::RotaryTables& tables);
   at::Tensor forward_without_attention(const at::Tensor& x);
   /// The two branches before their residual additions.
   at::Tensor attention_branch(const at::Tensor& x, const ops::RotaryTables& tables);
@@ -87,6 +94,9 @@ class EvaVisionTower : public VisionTower {
  protected:
   at::Tensor run_block(int i, const at::Tensor& tokens, const Grid& grid) override {
     return block(i).forward(tokens, rotary(grid.h, grid.w));
+  }
+  at::Tensor run_last_for_image(const at::Tensor& tokens, const Grid& grid) override {
+    return blocks_.back()->forward_class(tokens, rotary(grid.h, grid.w));
   }
   at::Tensor run_last_in_dense(const at::Tensor& patches) override {
     return blocks_.back()->forward_without_attention(patches);

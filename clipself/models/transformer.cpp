@@ -33,6 +33,11 @@ std::pair<at::Tensor, at::Tensor> FusedAttention::forward(const at::Tensor& x, c
   return {out_proj->forward(own), out_proj->forward(asked)};
 }
 
+at::Tensor FusedAttention::forward_first(const at::Tensor& x) {
+  const auto q = project(x.slice(1, 0, 1), 0, 1), kv = project(x, 1, 3);
+  return out_proj->forward(ops::attention(q.select(2, 0), kv.select(2, 0), kv.select(2, 1), /*causal=*/false));
+}
+
 at::Tensor FusedAttention::forward_values(const at::Tensor& x) {
   return out_proj->forward(project(x, 2, 3).flatten(2));
 }
@@ -54,6 +59,10 @@ ResidualBlock::ResidualBlock(const TransformerShape& shape) {
 
 at::Tensor ResidualBlock::forward(const at::Tensor& x, bool causal) {
   return add_mlp(x + attn_->forward(ln_1_->forward(x), causal));
+}
+
+at::Tensor ResidualBlock::forward_first(const at::Tensor& x) {
+  return add_mlp(x.slice(1, 0, 1) + attn_->forward_first(ln_1_->forward(x)));
 }
 
 at::Tensor ResidualBlock::forward_values(const at::Tensor& x) {

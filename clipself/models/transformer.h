@@ -24,6 +24,8 @@ class FusedAttention : public torch::nn::Module {
   at::Tensor forward(const at::Tensor& x, bool causal);
   /// The same for `x`; `queries` (B, Q, width) look at x's tokens where `mask` (B, 1, Q, N) is true.
   std::pair<at::Tensor, at::Tensor> forward(const at::Tensor& x, const at::Tensor& queries, const at::Tensor& mask);
+  /// The first token alone, which looks at all: (B, 1, width).
+  at::Tensor forward_first(const at::Tensor& x);
   /// The value path alone: every token keeps its own value.
   at::Tensor forward_values(const at::Tensor& x);
 
@@ -40,6 +42,8 @@ class ResidualBlock : public torch::nn::Module {
  public:
   explicit ResidualBlock(const TransformerShape& shape);
   at::Tensor forward(const at::Tensor& x, bool causal);
+  /// The first token of forward(x, /*causal=*/false), (B, 1, width), without the work of the others.
+  at::Tensor forward_first(const at::Tensor& x);
   at::Tensor forward_values(const at::Tensor& x);
   /// See FusedAttention.
   std::pair<at::Tensor, at::Tensor> forward(const at::Tensor& x, const at::Tensor& queries, const at::Tensor& mask);

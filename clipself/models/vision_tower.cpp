@@ -48,6 +48,11 @@ at::Tensor VisionTower::last_in_dense(const at::Tensor& tokens) {
                       [this](const at::Tensor& x) { return run_last_in_dense(x); });
 }
 
+at::Tensor VisionTower::image_of(const at::Tensor& tokens, const Grid& grid) {
+  return pool(
+      checkpointed(depth() - 1, tokens, [this, grid](const at::Tensor& x) { return run_last_for_image(x, grid); }));
+}
+
 at::Tensor VisionTower::before_last(const at::Tensor& images, const Grid& grid,
                                     const std::function<void(int, const at::Tensor&)>& after) {
   auto x = input_tokens(images);
@@ -64,7 +69,7 @@ at::Tensor VisionTower::dense_of(const at::Tensor& last, const Grid& grid) {
 
 at::Tensor VisionTower::encode_image(const at::Tensor& images) {
   const auto grid = grid_of(images);
-  return pool(block(depth() - 1, before_last(images, grid), grid));
+  return image_of(before_last(images, grid), grid);
 }
 
 at::Tensor VisionTower::encode_dense(const at::Tensor& images) {
@@ -75,7 +80,7 @@ at::Tensor VisionTower::encode_dense(const at::Tensor& images) {
 std::pair<at::Tensor, at::Tensor> VisionTower::encode_dense_and_image(const at::Tensor& images) {
   const auto grid = grid_of(images);
   const auto tokens = before_last(images, grid);
-  return {dense_of(last_in_dense(tokens), grid), pool(block(depth() - 1, tokens, grid))};
+  return {dense_of(last_in_dense(tokens), grid), image_of(tokens, grid)};
 }
 
 std::vector<at::Tensor> VisionTower::intermediate(const at::Tensor& images, const std::vector<int>& layers) {

@@ -70,7 +70,11 @@ class VisionTower : public torch::nn::Module {
   virtual at::Tensor run_block(int i, const at::Tensor& tokens, const Grid& grid) = 0;
   /// The last block in the dense map: patches alone (no prefix), each keeping its own value.
   virtual at::Tensor run_last_in_dense(const at::Tensor& patches) = 0;
-  /// Embedding of the image from the last block's tokens, (B, D).
+  /// The last block where the image's embedding alone is wanted: the tokens that pool() takes.
+  virtual at::Tensor run_last_for_image(const at::Tensor& tokens, const Grid& grid) {
+    return run_block(depth() - 1, tokens, grid);
+  }
+  /// Embedding of the image from what run_last_for_image() gives, (B, D).
   virtual at::Tensor pool(const at::Tensor& tokens) = 0;
   /// Embedding of each patch from the dense map's last block, (B, N, D).
   virtual at::Tensor project(const at::Tensor& patches) = 0;
@@ -90,6 +94,8 @@ class VisionTower : public torch::nn::Module {
  private:
   at::Tensor block(int i, const at::Tensor& tokens, const Grid& grid);
   at::Tensor last_in_dense(const at::Tensor& tokens);
+  /// The image's embedding from the last block's input.
+  at::Tensor image_of(const at::Tensor& tokens, const Grid& grid);
   /// All blocks but the last; `after(i, tokens)` is called after each.
   at::Tensor before_last(const at::Tensor& images, const Grid& grid,
                          const std::function<void(int, const at::Tensor&)>& after = {});

@@ -28,6 +28,9 @@ class VitVisionTower : public VisionTower {
   at::Tensor run_block(int i, const at::Tensor& tokens, const Grid& /*grid*/) override {
     return block(i).forward(tokens, /*causal=*/false);
   }
+  at::Tensor run_last_for_image(const at::Tensor& tokens, const Grid& /*grid*/) override {
+    return block(depth() - 1).forward_first(tokens);
+  }
   at::Tensor run_last_in_dense(const at::Tensor& patches) override {
     return transformer_->block(depth() - 1).forward_values(patches);
   }

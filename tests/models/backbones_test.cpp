@@ -5,6 +5,7 @@
 
 #include "clipself/base/error.h"
 #include "clipself/models/clip_model.h"
+#include "clipself/models/transformer.h"
 #include "clipself/models/weights.h"
 
 namespace clipself::models {
@@ -160,6 +161,25 @@ TEST(MaskAttention, IsComputedAgainInTheBackwardPassWhenAskedFor) {
   ASSERT_EQ(gradients[0].size(), gradients[1].size());
   for (std::size_t i = 0; i < gradients[0].size(); ++i)
     EXPECT_TRUE(at::allclose(gradients[0][i], gradients[1][i], 1e-5, 1e-7));
+}
+
+TEST(ResidualBlock, TheFirstTokenAloneIsThatOfTheWhole) {
+  at::manual_seed(7);
+  ResidualBlock block({.width = 32, .heads = 4, .layers = 2, .mlp_width = 48});
+  const auto x = at::randn({2, 19, 32});
+  const auto both = [&](const auto& forward) {
+    auto input = x.clone().set_requires_grad(true);
+    const at::Tensor token = forward(input);
+    EXPECT_EQ(token.sizes(), (std::vector<std::int64_t>{2, 1, 32}));
+    std::vector<at::Tensor> inputs = block.parameters();
+    inputs.push_back(input);
+    auto results = torch::autograd::grad({token.pow(2).sum()}, inputs);
+    results.push_back(token.detach());
+    return results;
+  };
+  const auto whole = both([&](auto& input) { return block.forward(input, /*causal=*/false).slice(1, 0, 1); });
+  const auto alone = both([&](auto& input) { return block.forward_first(input); });
+  for (std::size_t i = 0; i < whole.size(); ++i) EXPECT_TRUE(at::allclose(alone[i], whole[i], 1e-4, 1e-5)) << i;
 }
 
 TEST(MaskAttention, IsRefusedByTowersWithoutIt) {

@@ -55,6 +55,27 @@ TEST_F(EvaTower, IntermediateMapsEndInTheDenseMap) {
   EXPECT_THROW(tower_.intermediate(images, {3}), Error);
 }
 
+TEST_F(EvaTower, TheClassTokenAloneIsThatOfTheWholeBlock) {
+  at::manual_seed(2);
+  for (const auto& [name, parameter] : model_->trainable())
+    if (name.rfind("visual.blocks.2", 0) == 0) parameter.detach().normal_(0.0, 0.3);
+  const auto x = at::randn({2, 1 + 4 * 6, 16});
+  auto& block = tower_.block(2);
+  const auto both = [&](const auto& forward) {
+    auto input = x.clone().set_requires_grad(true);
+    const at::Tensor token = forward(input);
+    std::vector<at::Tensor> inputs = block.parameters();
+    inputs.push_back(input);
+    auto results = torch::autograd::grad({token.pow(2).sum()}, inputs);
+    results.push_back(token.detach());
+    return results;
+  };
+  const auto whole = both([&](auto& input) { return block.forward(input, tower_.rotary(4, 6)).slice(1, 0, 1); });
+  const auto alone = both([&](auto& input) { return block.forward_class(input, tower_.rotary(4, 6)); });
+  for (std::size_t i = 0; i < whole.size(); ++i)
+    EXPECT_TRUE(at::allclose(alone[i], whole[i], 1e-4, 1e-4 * whole[i].abs().max().item<double>())) << i;
+}
+
 TEST_F(EvaTower, KeepsTheNativePositionEmbeddingAndTheClassTokensOnOtherGrids) {
   EXPECT_TRUE(at::equal(tower_.position_embedding(4, 4), model_->state()["visual.pos_embed"]));
   const auto wide = tower_.position_embedding(2, 8);
