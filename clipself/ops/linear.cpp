@@ -13,13 +13,18 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// a b + bias of `type`. Where product_type() is another, operands that are not yet of it are widened, and the result
-/// is rounded once.
+/// a b + bias of `type`, multiplied in the product_type() of a's: where that is wider, the result is rounded once.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, at::ScalarType type) {
-  if (cpu::has_blocked_product(a, b)) return cpu::blocked_product(a, b, bias, type);
+  const bool fits = type == at::kFloat || type == at::kBFloat16;
+  if (fits && cpu::has_blocked_product(a, b)) return cpu::blocked_product(a, b, bias, type);
   const auto wide = product_type(a.device(), a.scalar_type());
   const auto x = a.to(wide), y = b.to(wide);
   return (bias.defined() ? at::addmm(bias, x, y) : at::mm(x, y)).to(type);
+}
+
+/// (..., n) as (rows, n).
+at::Tensor rows_of(const at::Tensor& x) {
+  return x.dim() > 1 ? x.flatten(0, -2) : x.unsqueeze(0);
 }
 
 /// x of one type, kept so for the backward, weight and bias of product_type() or x's.
@@ -29,16 +34,16 @@ struct Linear : torch::autograd::Function<Linear> {
     ctx->save_for_backward({x, weight});
     auto sizes = x.sizes().vec();
     sizes.back() = weight.size(0);
-    return product(x.flatten(0, -2), weight.t(), bias, x.scalar_type()).view(sizes);
+    return at::_unsafe_view(product(rows_of(x), weight.t(), bias, x.scalar_type()), sizes);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     refuse_gradients_of_gradients("linear");
     const auto saved = ctx->get_saved_variables();
     const auto &x = saved[0], &weight = saved[1];
-    const auto d_out = gradients[0].flatten(0, -2);
+    const auto d_out = rows_of(gradients[0]);
     at::Tensor dx, d_weight, d_bias;
     if (ctx->needs_input_grad(0)) dx = product(d_out, weight, {}, x.scalar_type()).view(x.sizes());
-    if (ctx->needs_input_grad(1)) d_weight = product(d_out.t(), x.flatten(0, -2), {}, weight.scalar_type());
+    if (ctx->needs_input_grad(1)) d_weight = product(d_out.t(), rows_of(x), {}, weight.scalar_type());
     if (ctx->needs_input_grad(2)) d_bias = d_out.sum(0, /*keepdim=*/false, weight.scalar_type());
     return {dx, d_weight, d_bias};
   }

@@ -19,7 +19,7 @@ at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tenso
 /// The transposed convolution of x (B, in, h, w) with weight (in, out, k, k).
 at::Tensor conv_transpose2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride);
 
-/// a (m, k) b (k, n) -> (m, n) of `type`. For backward passes written by hand.
+/// a (m, k) b (k, n) -> (m, n) of `type`, multiplied in the product_type() of a's. For backward passes written by hand.
 at::Tensor matrix_product(const at::Tensor& a, const at::Tensor& b, at::ScalarType type);
 
 /// The type in which operands of `type` are multiplied on `device`.

@@ -96,6 +96,22 @@ TEST(Linear, LargeProductsTakeAnyStrides) {
   }
 }
 
+TEST(Linear, TakesASingleTokenAndOneBiasForAllAndMayBeChangedInPlace) {
+  at::manual_seed(12);
+  const auto weight = at::randn({256, 128}).to(at::kBFloat16), bias = at::randn({1}).to(at::kBFloat16);
+  const auto exact = [&](const at::Tensor& x) {
+    return at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.expand({256}).to(at::kDouble));
+  };
+  for (const auto& x : {at::randn({128}).to(at::kBFloat16), at::randn({64, 128}).to(at::kBFloat16)}) {
+    auto own = x.clone().set_requires_grad(true);
+    const auto y = ops::linear(own, weight, bias.expand({256}));
+    EXPECT_TRUE(at::allclose(y.to(at::kDouble), exact(x), 1.0 / 128, 1e-2));
+    y.mul_(2).sum().backward();
+    const auto slope = weight.to(at::kFloat).sum(0) * 2;
+    EXPECT_TRUE(at::allclose(own.grad().to(at::kFloat), slope.expand_as(x), 1.0 / 128, 1e-2));
+  }
+}
+
 TEST(Linear, WhatIsNoNumberStaysInItsRow) {
   auto x = at::randn({200, 64});
   x[130][7] = std::numeric_limits<float>::quiet_NaN();

@@ -89,6 +89,17 @@ TYPED_TEST(SixteenLanes, DeriveInPlaceAndApart) {
                  d_scores.data(), pairs.data());
     weights.insert(weights.end(), d_scores.begin(), d_scores.end());
     if (sizeof(TypeParam) == 2) weights.insert(weights.end(), pairs.begin(), pairs.end());
+    if constexpr (sizeof(TypeParam) == 4) {
+      auto first = scores, second = d_weights;
+      loops.derive(first.data(), second.data(), kRows, kColumns, kRow, 0.5F, lse.data(), delta.data(), first.data(),
+                   second.data(), pairs.data());
+      for (std::int64_t r = 0; r < kRows; ++r) {
+        for (std::int64_t c = r * kRow; c < r * kRow + kColumns; ++c) {
+          EXPECT_EQ(first[c], weights[c]);
+          EXPECT_EQ(second[c], d_scores[c]);
+        }
+      }
+    }
     return weights;
   };
   this->expect_close(run(sixteen::attention_table<TypeParam>()), run(attention_loops<TypeParam>()), "derived");

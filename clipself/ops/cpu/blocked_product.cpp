@@ -96,6 +96,7 @@ at::Tensor blocked_product(const at::Tensor& a, const at::Tensor& b, const at::T
   TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0), "no product of ", a.sizes(), " and ", b.sizes());
   const std::int64_t m = a.size(0), k = a.size(1), n = b.size(1), all_panels = (n + kPanel - 1) / kPanel;
   auto result = at::empty({m, n}, a.options().dtype(type));
+  const auto first_sums = bias.defined() ? bias.expand({n}).contiguous() : bias;
   const bool sums_wait = type == at::kFloat;
   const std::int64_t chunk = sums_wait ? std::min(k, kChunk) : k, padded = all_panels * kPanel;
   const auto panels = at::empty({chunk, padded}, a.options().dtype(at::kFloat));
@@ -116,7 +117,7 @@ at::Tensor blocked_product(const at::Tensor& a, const at::Tensor& b, const at::T
         const std::int64_t c_row = sums_wait ? n : part.columns;
         if (bias.defined() && begin == 0)
           for (std::int64_t r = 0; r < part.rows; ++r)
-            std::copy_n(bias.const_data_ptr<float>() + column, part.columns, c + r * c_row);
+            std::copy_n(first_sums.const_data_ptr<float>() + column, part.columns, c + r * c_row);
         multiply(a, panels.const_data_ptr<float>(), padded, begin, end, part, begin > 0 || bias.defined(), c, c_row,
                  block.data());
         if (sums_wait) continue;

@@ -3,8 +3,8 @@
 //
 // b is copied into panels of 32 columns, of which a block of 256 rows stays in the first- or second-level cache; a
 // block of 96 rows and 256 columns of a meets one such panel after the other. Both are widened to float as they are
-// copied, and results are rounded as they are done, so bfloat16 takes no memory of float but for blocks. Bound by the
-// small products.
+// copied, and results are rounded as they are done, so of bfloat16 only b's panels take memory of float as a whole.
+// Bound by the small products.
 #pragma once
 
 #include "clipself/base/torch.h"
@@ -17,7 +17,7 @@ namespace clipself::ops::cpu {
 bool has_blocked_product(const at::Tensor& a, const at::Tensor& b);
 
 /// a (m, k) b (k, n) + bias (n; undefined: none) -> (m, n) of `type`, float or bfloat16, whatever those of a and b;
-/// summed up in float. a and b may have any strides; bias is of float.
+/// summed up in float. Any strides; bias is of float.
 at::Tensor blocked_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, at::ScalarType type);
 
 }  // namespace clipself::ops::cpu
