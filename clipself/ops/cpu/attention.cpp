@@ -17,14 +17,6 @@ namespace {
 constexpr std::int64_t kForwardQueries = 128, kForwardKeys = 256;
 constexpr std::int64_t kBackwardKeys = 128, kBackwardQueries = 256;
 
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-std::int64_t blocks_of(std::int64_t count, std::int64_t block) {
-  return (count + block - 1) / block;
-}
-
 /// Part i of `count` things in blocks.
 struct Block {
   std::int64_t first, size, padded;

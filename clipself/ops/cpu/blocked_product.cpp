@@ -49,10 +49,10 @@ void copy_block(const at::Tensor& matrix, std::int64_t row, std::int64_t column,
 
 /// Rows `begin` to `end` of b (k, n) in blocks of kDepth, each in panels of kPanel columns one after the other, with
 /// anything behind the last column.
-void pack(const at::Tensor& b, std::int64_t begin, std::int64_t end, float* to) {
+void pack(const at::Tensor& b, std::int64_t begin, std::int64_t end, std::int64_t padded, float* to) {
   constexpr std::int64_t kRows = 64;  // a task's
-  const std::int64_t n = b.size(1), padded = (n + kPanel - 1) / kPanel * kPanel;
-  at::parallel_for(0, (end - begin + kRows - 1) / kRows, 1, [&](std::int64_t task, std::int64_t end_task) {
+  const std::int64_t n = b.size(1);
+  at::parallel_for(0, blocks_of(end - begin, kRows), 1, [&](std::int64_t task, std::int64_t end_task) {
     for (; task < end_task; ++task) {
       const std::int64_t row = task * kRows, in_block = row % kDepth, block = row - in_block;
       const std::int64_t rows = std::min(kRows, end - begin - row), depth = std::min(kDepth, end - begin - block);
@@ -94,18 +94,19 @@ bool has_blocked_product(const at::Tensor& a, const at::Tensor& b) {
 at::Tensor blocked_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, at::ScalarType type) {
   RECORD_FUNCTION("clipself::product", std::vector<c10::IValue>());
   TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0), "no product of ", a.sizes(), " and ", b.sizes());
-  const std::int64_t m = a.size(0), k = a.size(1), n = b.size(1), all_panels = (n + kPanel - 1) / kPanel;
+  const std::int64_t m = a.size(0), k = a.size(1), n = b.size(1), all_panels = blocks_of(n, kPanel);
   auto result = at::empty({m, n}, a.options().dtype(type));
   const auto first_sums = bias.defined() ? bias.expand({n}).contiguous() : bias;
   const bool sums_wait = type == at::kFloat;
   const std::int64_t chunk = sums_wait ? std::min(k, kChunk) : k, padded = all_panels * kPanel;
   const auto panels = at::empty({chunk, padded}, a.options().dtype(at::kFloat));
   // Where there are few rows, blocks of rows are divided among threads by columns too.
-  const std::int64_t row_blocks = (m + kBlockRows - 1) / kBlockRows;
-  const std::int64_t parts = std::clamp<std::int64_t>(4 * at::get_num_threads() / row_blocks, 1, (all_panels + 7) / 8);
+  const std::int64_t row_blocks = blocks_of(m, kBlockRows);
+  const std::int64_t parts =
+      std::clamp<std::int64_t>(4 * at::get_num_threads() / row_blocks, 1, blocks_of(all_panels, 8));
   for (std::int64_t begin = 0; begin < k; begin += chunk) {
     const std::int64_t end = std::min(k, begin + chunk);
-    pack(b, begin, end, panels.mutable_data_ptr<float>());
+    pack(b, begin, end, padded, panels.mutable_data_ptr<float>());
     at::parallel_for(0, row_blocks * parts, 1, [&](std::int64_t task, std::int64_t end_task) {
       std::vector<float> block(kBlockRows * kBlockRow), sums;
       for (; task < end_task; ++task) {

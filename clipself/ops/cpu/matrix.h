@@ -7,6 +7,15 @@
 
 namespace clipself::ops::cpu {
 
+/// How many blocks of `block` hold `count` things.
+constexpr std::int64_t blocks_of(std::int64_t count, std::int64_t block) {
+  return (count + block - 1) / block;
+}
+/// The first multiple that is not less.
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return blocks_of(value, multiple) * multiple;
+}
+
 /// c (m, n) = or += a (m, k) b (k, n), all row by row, with that many numbers from a row to the next.
 void product(std::int64_t m, std::int64_t n, std::int64_t k, const float* a, std::int64_t a_row, const float* b,
              std::int64_t b_row, float* c, std::int64_t c_row, bool add);
