@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/bench_ap.h"
+#include "cli/bench_peak.h"
 #include "cli/commands.h"
 #include "cli/common.h"
 #include "clipself/base/error.h"
@@ -342,6 +343,13 @@ void run(const BenchFlags& flags) {
   } else if (flags.what == "index") {
     out = {{"bench", flags.what}, {"steps", flags.steps}};
     bench_index(flags, out);
+  } else if (flags.what == "peak") {
+    out = {{"bench", flags.what},
+           {"precision", flags.precision},
+           {"cpu", ops::cpu::name(ops::cpu::level())},
+           {"threads", at::get_num_threads()},
+           {"steps", flags.steps}};
+    bench_peak(flags.precision, flags.steps, out);
   } else {
     out = bench_model(flags);
   }
@@ -374,9 +382,11 @@ void add_bench(CLI::App& app) {
          "WHAT", flags->what,
          "step (one training step), detector-step (one of F-ViT's, 65 classes), dense (dense maps), crops "
          "(image embeddings), loader (decode, resize, "
-         "crop), checkpoint (write and load), ap (average precision of made-up detections), index (read annotations)")
+         "crop), checkpoint (write and load), ap (average precision of made-up detections), index (read annotations), "
+         "peak (what the cores' products reach at most)")
       ->required()
-      ->check(CLI::IsMember({"step", "detector-step", "dense", "crops", "loader", "checkpoint", "ap", "index"}));
+      ->check(
+          CLI::IsMember({"step", "detector-step", "dense", "crops", "loader", "checkpoint", "ap", "index", "peak"}));
   sub->add_option("--model", flags->model, "Model name or configuration file")->capture_default_str();
   sub->add_option("--precision", flags->precision, "fp32 or bf16")->capture_default_str();
   sub->add_option("--device", flags->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
@@ -401,7 +411,8 @@ void add_bench(CLI::App& app) {
   flags->ap.add_to(*sub);
   sub->add_option("--image-folder", flags->image_folder, "loader: a folder of images");
   sub->add_option("--annotations", flags->annotations, "index: a COCO or LVIS JSON");
-  sub->add_flag("--profile", flags->profile, "Also the time of each operator in one more run; not for loader and ap");
+  sub->add_flag("--profile", flags->profile,
+                "Also the time of each operator in one more run; not for loader, ap and peak");
   sub->add_flag("--json", flags->json, "Print JSON");
   sub->callback([flags] { run(*flags); });
 }

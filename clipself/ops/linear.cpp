@@ -19,7 +19,7 @@ at::Tensor product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& b
   if (fits && cpu::has_blocked_product(a, b)) return cpu::blocked_product(a, b, bias, type);
   const auto wide = product_type(a.device(), a.scalar_type());
   const auto x = a.to(wide), y = b.to(wide);
-  return (bias.defined() ? at::addmm(bias, x, y) : at::mm(x, y)).to(type);
+  return (bias.defined() ? at::addmm(bias.to(wide), x, y) : at::mm(x, y)).to(type);
 }
 
 /// (..., n) as (rows, n).
@@ -99,10 +99,12 @@ at::ScalarType product_type(const at::Device& device, at::ScalarType type) {
 
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
   const auto type = product_type(x.device(), x.scalar_type());
+  if (type != x.scalar_type() || cpu::has_blocked_product(x, weight.t())) {
+    const auto w = weight.scalar_type() == at::kFloat ? weight : weight.to(type);  // rounded as it is multiplied
+    return Linear::apply(x, w, bias.defined() ? bias.to(at::kFloat) : at::zeros({w.size(0)}, at::kFloat));
+  }
   const auto w = weight.to(type), b = bias.defined() ? bias.to(type) : bias;
-  const bool own = type != x.scalar_type() || cpu::has_blocked_product(x, w.t());
-  if (!own) return at::linear(x, w, b);
-  return Linear::apply(x, w, b.defined() ? b : at::zeros({w.size(0)}, w.options()));
+  return at::linear(x, w, b);
 }
 
 at::Tensor conv2d(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, std::int64_t stride,

@@ -2,7 +2,7 @@
 //
 // LibTorch's own, but for bfloat16 on processors without instructions to multiply it, where a library's product takes
 // several times as long as that of float32, so operands are widened, and the result is rounded once; and but for large
-// products on processors with AVX2 alone, where ours are faster (cpu/blocked_product.h).
+// products where ours are faster (cpu/blocked_product.h): with AVX2 alone, and of bfloat16 on AMX.
 #pragma once
 
 #include "clipself/base/torch.h"
@@ -10,7 +10,7 @@
 namespace clipself::ops {
 
 /// x (..., in) weight^T + bias (..., out) in x's type; weight (out, in), bias (out) or undefined, in that type or
-/// float, rounded to the type of the product. Differentiable.
+/// float, of which the weight is rounded to the type of the product. Differentiable.
 at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias = {});
 
 /// The convolution of x (B, in, h, w) with weight (out, in, k, k), types and bias as above. Differentiable.

@@ -131,9 +131,8 @@ at::Tensor swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, c
                     norm_weight.dim() == 1 && norm_weight.size(0) == gate.size(-1) &&
                     norm_bias.sizes() == norm_weight.sizes();
   if (!ours) return plain_swiglu_norm_linear(gate, value, norm_weight, norm_bias, eps, weight, bias);
-  const auto products = product_type(gate.device(), type);
   return CpuSwiGlu::apply(gate.contiguous(), value.contiguous(), norm_weight.to(at::kFloat).contiguous(),
-                          norm_bias.to(at::kFloat).contiguous(), eps, weight.to(products), bias.to(products));
+                          norm_bias.to(at::kFloat).contiguous(), eps, weight, bias);
 }
 
 at::Tensor plain_swiglu_norm_linear(const at::Tensor& gate, const at::Tensor& value, const at::Tensor& norm_weight,

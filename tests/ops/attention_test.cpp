@@ -91,7 +91,8 @@ TEST_P(AttentionOf, Bfloat16IsWithinItsRounding) {
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionOf,
                          ::testing::Values(Shape{1, 1, 1, 1, 64}, Shape{2, 63, 63, 3, 32}, Shape{5, 65, 65, 2, 80},
                                            Shape{1, 257, 257, 2, 64}, Shape{3, 1, 129, 2, 64}, Shape{1, 300, 17, 4, 48},
-                                           Shape{2, 512, 256, 1, 88}, Shape{1, 129, 300, 1, 2},
+                                           Shape{2, 512, 256, 1, 88}, Shape{2, 33, 159, 3, 64},
+                                           Shape{1, 128, 545, 2, 64}, Shape{1, 129, 300, 1, 2},
                                            Shape{1, 300, 47, 1, 34}, Shape{1, 1025, 1025, 2, 64},
                                            Shape{1, 4097, 4097, 1, 64}));
 
@@ -122,15 +123,50 @@ TEST(Attention, TakesOneRowSeenManyTimes) {
 
 TEST(Attention, LargeScoresNeitherOverflowNorVanish) {
   at::manual_seed(2);
-  const auto q = at::randn({1, 300, 1, 32}) * 40, k = at::randn({1, 700, 1, 32}) * 40, v = at::randn({1, 700, 1, 32});
-  EXPECT_LT(error(attention(q, k, v, /*causal=*/false), written_out(q, k, v)), 1e-4);
-  const auto same = at::full({1, 5, 1, 32}, 1e4);
-  EXPECT_TRUE(
-      at::allclose(attention(same, same, v.narrow(1, 0, 5), /*causal=*/false)[0][0], v.narrow(1, 0, 5).mean(1)[0][0]));
+  for (const std::int64_t width : {32, 64}) {
+    const auto q = at::randn({1, 300, 1, width}) * 40, k = at::randn({1, 700, 1, width}) * 40,
+               v = at::randn({1, 700, 1, width});
+    EXPECT_LT(error(attention(q, k, v, /*causal=*/false), written_out(q, k, v)), 1e-4);
+    const auto same = at::full({1, 5, 1, width}, 1e4);
+    for (const auto type : {at::kFloat, at::kBFloat16})
+      EXPECT_TRUE(at::allclose(attention(same.to(type), same.to(type), v.narrow(1, 0, 5).to(type), /*causal=*/false)
+                                   .select(1, 0)
+                                   .to(at::kFloat),
+                               v.narrow(1, 0, 5).to(type).to(at::kFloat).mean(1).flatten(1), 1e-2, 1e-2));
+  }
 }
 
-TEST(Attention, WhatIsNoNumberShows) {
-  const auto x = at::randn({1, 40, 1, 32});
+// What is relative to the first block's maximum must be found out of reach, and be relative to the later ones'.
+TEST(Attention, LaterScoresAreFarAboveTheFirst) {
+  at::manual_seed(9);
+  constexpr std::int64_t kKeys = 700, kWidth = 64;
+  const auto rising = at::linspace(-8, 8, kKeys, at::kFloat).view({1, kKeys, 1, 1});
+  const std::vector<at::Tensor> inputs{at::randn({1, 70, 1, kWidth}) * 0.1 + 4,
+                                       at::randn({1, kKeys, 1, kWidth}) * 0.1 + rising,
+                                       at::randn({1, kKeys, 1, kWidth})};
+  const auto weight = at::randn({1, 70, kWidth}).to(at::kBFloat16);
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    std::vector<at::Tensor> own, exact;
+    for (const auto& input : inputs) {
+      own.push_back(input.to(type));
+      exact.push_back(own.back().to(at::kDouble));
+    }
+    const auto found =
+        differentiated([](auto& q, auto& k, auto& v) { return attention(q, k, v, /*causal=*/false); }, own, weight);
+    const auto expected = differentiated(written_out, exact, weight.to(at::kDouble));
+    const double bound = type == at::kFloat ? 1e-4 : 1.0 / 50;
+    EXPECT_LT(error(found.out, expected.out), bound);
+    EXPECT_LT(error(found.dq, expected.dq), 4 * bound);  // sums of keys as large as 8 that all but cancel out
+    EXPECT_LT(error(found.dk, expected.dk), bound);
+    EXPECT_LT(error(found.dv, expected.dv), bound);
+  }
+}
+
+class AttentionOfWidth : public ::testing::TestWithParam<std::int64_t> {};
+INSTANTIATE_TEST_SUITE_P(Widths, AttentionOfWidth, ::testing::Values(32, 64));
+
+TEST_P(AttentionOfWidth, WhatIsNoNumberShows) {
+  const auto x = at::randn({1, 40, 1, GetParam()});
   auto broken = x.clone();
   broken[0][3][0][5] = std::numeric_limits<float>::quiet_NaN();
   for (const auto type : {at::kFloat, at::kBFloat16}) {

@@ -45,6 +45,23 @@ TEST(Linear, Bfloat16IsRoundedOnce) {
                       {at::randn({2, 65, 96}), at::randn({40, 96}), at::randn({40})});
 }
 
+// A float32 weight is rounded as it is multiplied, and its gradient is float32.
+TEST(Linear, Bfloat16MeetsAFloatWeight) {
+  at::manual_seed(3);
+  const auto x = at::randn({2, 65, 96}).to(at::kBFloat16);
+  const auto weight = at::randn({40, 96}).to(at::kBFloat16), bias = at::randn({40}).to(at::kBFloat16);
+  const auto found =
+      layer_results([](auto&... a) { return ops::linear(a...); }, {x, weight.to(at::kFloat), bias.to(at::kFloat)});
+  const auto expected = layer_results([](auto&... a) { return at::linear(a...); },
+                                      {x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble)});
+  const std::array types{at::kBFloat16, at::kBFloat16, at::kFloat, at::kFloat};
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].scalar_type(), types.at(i));
+    EXPECT_LT(((found[i].to(at::kDouble) - expected[i]).abs() - expected[i].abs() / 256).max().item<double>(), 1e-4)
+        << i;
+  }
+}
+
 // Large enough for blocks of our own (cpu/blocked_product.h): whole and partial ones in each direction, several chunks
 // of rows, the columns of few rows divided among threads; and sums in float.
 class LargeLinear : public ::testing::TestWithParam<std::array<std::int64_t, 3>> {};

@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <limits>
-#include <vector>
 
+#include "clipself/ops/cpu/aligned.h"
+#include "clipself/ops/cpu/attention_heads.h"
 #include "clipself/ops/cpu/level.h"
 #include "clipself/ops/cpu/matrix.h"
+#include "clipself/ops/cpu/tile_attention.h"
+#include "clipself/ops/cpu/tiles.h"
 #include "clipself/ops/cpu/vector_kernels.h"
 
 namespace clipself::ops::cpu {
@@ -24,34 +27,13 @@ struct Block {
       : first(i * block), size(std::min(block, count - first)), padded(round_up(size, kRowMultiple)) {}
 };
 
-/// Heads of a (B, N, heads, d) tensor one by one: rows of d numbers.
-template <typename T>
-struct Heads {
-  explicit Heads(const at::Tensor& tensor)
-      : data(tensor.const_data_ptr<T>()),
-        count(tensor.size(2)),
-        batch_step(tensor.stride(0)),
-        row(tensor.size(1) == 1 ? tensor.size(3) : tensor.stride(1)),  // of a single row the stride may be anything
-        step(tensor.stride(2)) {}
-  const T* operator[](std::int64_t head) const { return data + head / count * batch_step + head % count * step; }
-  const T* data;
-  std::int64_t count, batch_step, row, step;
-};
-
-/// The same to write to.
-template <typename T>
-T* head_of(at::Tensor& tensor, std::int64_t head) {
-  return tensor.mutable_data_ptr<T>() + head / tensor.size(2) * tensor.stride(0) +
-         head % tensor.size(2) * tensor.stride(2);
-}
-
 /// All heads' rows in blocks, each block a right operand of panel_product(), as `pack` makes it. A head takes (padded
 /// rows) * width numbers, and block i begins at its first row * width.
 template <typename T, typename Pack>
-std::vector<T> packed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
-                      std::int64_t block, const Pack& pack) {
+AlignedVector<T> packed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
+                        std::int64_t block, const Pack& pack) {
   const std::int64_t blocks = blocks_of(rows, block), each = round_up(rows, kRowMultiple) * width;
-  std::vector<T> result(static_cast<std::size_t>(head_count * each));
+  AlignedVector<T> result(static_cast<std::size_t>(head_count * each));
   at::parallel_for(0, head_count * blocks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t head = i / blocks;
@@ -65,34 +47,24 @@ std::vector<T> packed(const Heads<T>& heads, std::int64_t head_count, std::int64
 
 /// Rows in blocks of `block`, for panel_product: (rows, width) each.
 template <typename T>
-std::vector<T> packed_rows(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
-                           std::int64_t block) {
-  const auto pack = attention_loops<T>().pack_rows;
+AlignedVector<T> packed_rows(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
+                             std::int64_t block) {
+  const auto pack = panel_loops<T>().pack_rows;
   return packed(heads, head_count, rows, width, block,
                 [pack, panel = panel_columns<T>()](const T* from, std::int64_t from_row, std::int64_t n,
                                                    std::int64_t padded, std::int64_t columns, T* to) {
-                  for (std::int64_t j = 0; j < columns; j += panel)
-                    pack(from + j, from_row, n, padded, std::min(panel, columns - j), to + j * padded);
+                  for (std::int64_t j = 0; j < columns; j += panel) {
+                    const std::int64_t own = std::min(panel, columns - j);
+                    pack(from + j, from_row, n, padded, own, to + j * padded, own);
+                  }
                 });
 }
 
 /// Rows transposed, in blocks of `block`, for panel_product: (width, rows) each.
 template <typename T>
-std::vector<T> packed_transposed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows, std::int64_t width,
-                                 std::int64_t block) {
-  return packed(heads, head_count, rows, width, std::min(block, panel_columns<T>()),
-                attention_loops<T>().pack_transposed);
-}
-
-/// product() with b in panels of panel_columns() one after another.
-template <typename T>
-void panel_product(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, std::int64_t a_row, const T* b, float* c,
-                   std::int64_t c_row, bool add) {
-  const std::int64_t panel = panel_columns<T>();
-  for (std::int64_t j = 0; j < n; j += panel) {
-    const std::int64_t columns = std::min(panel, n - j);
-    product(m, columns, k, a, a_row, b + j * k, columns, c + j, c_row, add);
-  }
+AlignedVector<T> packed_transposed(const Heads<T>& heads, std::int64_t head_count, std::int64_t rows,
+                                   std::int64_t width, std::int64_t block) {
+  return packed(heads, head_count, rows, width, std::min(block, panel_columns<T>()), panel_loops<T>().pack_transposed);
 }
 
 template <typename T>
@@ -107,9 +79,9 @@ void forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, doub
   const std::int64_t packed_head = round_up(keys, kRowMultiple) * width;
   auto* logs = lse.mutable_data_ptr<float>();
   at::parallel_for(0, heads * query_blocks, 1, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> scores(kForwardQueries * kForwardKeys), sums(static_cast<std::size_t>(kForwardQueries * width)),
-        m(kForwardQueries), l(kForwardQueries);
-    std::vector<T> weights(kForwardQueries * kForwardKeys);
+    AlignedVector<float> scores(kForwardQueries * kForwardKeys),
+        sums(static_cast<std::size_t>(kForwardQueries * width)), m(kForwardQueries), l(kForwardQueries);
+    AlignedVector<T> weights(kForwardQueries * kForwardKeys);
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t head = i / query_blocks;
       const Block rows(i % query_blocks, queries, kForwardQueries);
@@ -146,10 +118,10 @@ struct Scratch {
         dk(static_cast<std::size_t>(kBackwardKeys * width)),
         dv(static_cast<std::size_t>(kBackwardKeys * width)),
         k_transposed(static_cast<std::size_t>(kBackwardKeys * width)) {}
-  std::vector<float> scores, d_weights;
-  std::vector<T> weights, d_scores, pairs;
-  std::vector<float> dk, dv;
-  std::vector<T> k_transposed;
+  AlignedVector<float> scores, d_weights;
+  AlignedVector<T> weights, d_scores, pairs;
+  AlignedVector<float> dk, dv;
+  AlignedVector<T> k_transposed;
 };
 
 template <typename T>
@@ -165,8 +137,8 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
   const auto d_rows = packed_rows(d_out_heads, heads, queries, width, kBackwardQueries);
   const auto d_transposed = packed_transposed(d_out_heads, heads, queries, width, kBackwardQueries);
   // Queries that are none have weights next to 0, and meet rows of zeros.
-  std::vector<float> logs(static_cast<std::size_t>(heads * padded), std::numeric_limits<float>::infinity());
-  std::vector<float> delta(static_cast<std::size_t>(heads * padded), 0.0F);
+  AlignedVector<float> logs(static_cast<std::size_t>(heads * padded), std::numeric_limits<float>::infinity());
+  AlignedVector<float> delta(static_cast<std::size_t>(heads * padded), 0.0F);
   at::parallel_for(0, heads, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t head = begin; head < end; ++head) {
       std::copy_n(lse.const_data_ptr<float>() + head * queries, queries, logs.data() + head * padded);
@@ -180,7 +152,8 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
   const std::int64_t key_blocks = blocks_of(keys, kBackwardKeys), query_blocks = blocks_of(queries, kBackwardQueries);
   const std::int64_t parts = std::clamp<std::int64_t>(blocks_of(at::get_num_threads(), heads), 1, key_blocks);
   // Transposed, in blocks, and those in panels, so that what a product adds to lies together.
-  std::vector<float> dq_sums(static_cast<std::size_t>(heads * parts * packed_head), 0.0F);
+  const std::int64_t sum_columns = on_tiles() && sizeof(T) == 2 ? 2 * kTileSide : panel_columns<T>();
+  AlignedVector<float> dq_sums(static_cast<std::size_t>(heads * parts * packed_head), 0.0F);
   at::parallel_for(0, heads * parts, 1, [&](std::int64_t begin, std::int64_t end) {
     Scratch<T> s(width);
     // In float the results take the place of what they are made from.
@@ -189,7 +162,6 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
     T* d_scores = in_place ? reinterpret_cast<T*>(s.d_weights.data()) : s.d_scores.data();
     const T* d_scores_right = in_place ? d_scores : s.pairs.data();
     constexpr std::int64_t row = Scratch<T>::kRow;
-    const std::int64_t panel = panel_columns<T>();
     for (std::int64_t task = begin; task < end; ++task) {
       const std::int64_t head = task / parts, part = task % parts;
       float* sums = dq_sums.data() + task * packed_head;
@@ -198,7 +170,7 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
         const std::int64_t even = round_up(rows.size, 2);  // a last row of zeros
         const T* k_rows = k_heads[head] + rows.first * k_heads.row;
         const T* v_rows = v_heads[head] + rows.first * v_heads.row;
-        loops.transpose(k_rows, k_heads.row, rows.size, even, width, s.k_transposed.data());
+        panel_loops<T>().transpose(k_rows, k_heads.row, rows.size, even, width, s.k_transposed.data());
         for (std::int64_t i = 0; i < query_blocks; ++i) {
           const Block columns(i, queries, kBackwardQueries);
           const std::int64_t operand = head * packed_head + columns.first * width;
@@ -213,8 +185,8 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
                         /*add=*/i > 0);
           panel_product(rows.size, width, columns.padded, d_scores, row, q_rows.data() + operand, s.dk.data(), width,
                         /*add=*/i > 0);
-          for (std::int64_t c = 0; c < columns.padded; c += panel) {
-            const std::int64_t count = std::min(panel, columns.padded - c);
+          for (std::int64_t c = 0; c < columns.padded; c += sum_columns) {
+            const std::int64_t count = std::min(sum_columns, columns.padded - c);
             product(width, count, in_place ? rows.size : even, s.k_transposed.data(), even,
                     d_scores_right + c * (in_place ? 1 : 2), row, sums + (columns.first + c) * width, count,
                     /*add=*/true);
@@ -235,8 +207,8 @@ void backward(const at::Tensor& d_out, const at::Tensor& q, const at::Tensor& k,
         for (std::int64_t i = 0; i < packed_head; ++i) sums[i] += sums[part * packed_head + i];
       for (std::int64_t i = 0; i < query_blocks; ++i) {
         const Block rows(i, queries, kBackwardQueries);
-        for (std::int64_t c = 0; c < rows.padded; c += panel_columns<T>()) {
-          const std::int64_t first = rows.first + c, count = std::min(panel_columns<T>(), rows.padded - c);
+        for (std::int64_t c = 0; c < rows.padded; c += sum_columns) {
+          const std::int64_t first = rows.first + c, count = std::min(sum_columns, rows.padded - c);
           loops.scaled(sums + first * width, 1, count, std::min(count, queries - first), width,
                        static_cast<float>(scale), head_of<T>(dq, head) + first * dq.stride(1), dq.stride(1));
         }
@@ -271,13 +243,16 @@ std::tuple<at::Tensor, at::Tensor> attention_forward(const at::Tensor& q, const 
     auto [out, lse] = attention_forward(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), scale);
     return {out.to(q.scalar_type()), std::move(lse)};
   }
-  RECORD_FUNCTION("clipself::attention", std::vector<c10::IValue>());
+  RECORD_FUNCTION("clipself::attention", AlignedVector<c10::IValue>());
   auto out = at::empty(q.sizes(), q.options());
   auto lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
   const auto run = [&]<typename T>(T /*type*/) {
     forward<T>(side_by_side(q), side_by_side(k), side_by_side(v), scale, out, lse);
   };
-  q.scalar_type() == at::kFloat ? run(0.0F) : run(at::BFloat16());
+  if (has_tile_attention(q.scalar_type(), q.size(3)))
+    tile_attention_forward(side_by_side(q), side_by_side(k), side_by_side(v), scale, out, lse);
+  else
+    q.scalar_type() == at::kFloat ? run(0.0F) : run(at::BFloat16());
   return {std::move(out), std::move(lse)};
 }
 
@@ -297,7 +272,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
     backward<T>(side_by_side(d_out.to(q.scalar_type())), side_by_side(q), side_by_side(k), side_by_side(v), out, lse,
                 scale, dq, dk, dv);
   };
-  q.scalar_type() == at::kFloat ? run(0.0F) : run(at::BFloat16());
+  if (has_tile_attention(q.scalar_type(), q.size(3)))
+    tile_attention_backward(side_by_side(d_out.to(q.scalar_type())), side_by_side(q), side_by_side(k), side_by_side(v),
+                            out, lse, scale, dq, dk, dv);
+  else
+    q.scalar_type() == at::kFloat ? run(0.0F) : run(at::BFloat16());
   return {std::move(dq), std::move(dk), std::move(dv)};
 }
 

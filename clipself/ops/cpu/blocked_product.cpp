@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <vector>
 
+#include "clipself/ops/cpu/aligned.h"
 #include "clipself/ops/cpu/level.h"
 #include "clipself/ops/cpu/matrix.h"
+#include "clipself/ops/cpu/tiles.h"
+#include "clipself/ops/cpu/vector_kernels.h"
 
 namespace clipself::ops::cpu {
 namespace {
@@ -80,20 +83,154 @@ void multiply(const at::Tensor& a, const float* panels, std::int64_t padded, std
   }
 }
 
+// On tiles, of bfloat16. A block of rows of a is copied (or turned) into tiles once, over its whole depth; 16 and 16 of
+// b's columns meet it, 512 of depth at a time: these stay in the first-level cache while 32 rows of a after the other
+// come from the second-level one. A few columns of the result are done before the next are begun.
+constexpr std::int64_t kDepthAtOnce = 512, kMostRows = 256, kLeastRows = 64, kLeftNumbers = 1 << 19;
+// Columns of the result done before it is written: enough that each of its rows takes several lines one after another.
+constexpr std::int64_t kColumns = 256, kSumsRow = kColumns + 16;
+
+/// Rows of a matrix as bfloat16: where they are, or, rounded, in scratch.
+class RoundedRows {
+ public:
+  RoundedRows(const at::Tensor& matrix, std::int64_t row_step, std::int64_t most_rows, std::int64_t length)
+      : matrix_(matrix), row_step_(row_step), length_(length) {
+    if (matrix.scalar_type() != at::kFloat) return;
+    rounded_.resize(static_cast<std::size_t>(most_rows * length));
+    zeros_.resize(static_cast<std::size_t>(length));
+  }
+  const at::BFloat16* rows(std::int64_t first, std::int64_t count) {
+    if (matrix_.scalar_type() == at::kBFloat16) return matrix_.const_data_ptr<at::BFloat16>() + first * row_step_;
+    panel_loops<at::BFloat16>().add_bias(matrix_.const_data_ptr<float>() + first * row_step_, row_step_, count, length_,
+                                         zeros_.data(), rounded_.data(), length_);
+    return rounded_.data();
+  }
+  std::int64_t step() const { return rounded_.empty() ? row_step_ : length_; }
+
+ private:
+  const at::Tensor& matrix_;
+  std::int64_t row_step_, length_;
+  AlignedVector<at::BFloat16> rounded_;
+  AlignedVector<float> zeros_;
+};
+
+/// b (k, n) as tiles of 16 columns: those of `depth`, a multiple of 32, one after another, with zeros at the end.
+void pack_tiles(const at::Tensor& b, std::int64_t depth, at::BFloat16* to) {
+  const std::int64_t k = b.size(0), n = b.size(1);
+  const auto& loops = panel_loops<at::BFloat16>();
+  if (b.stride(1) == 1) {
+    constexpr std::int64_t kRows = 64;  // a task's
+    at::parallel_for(0, blocks_of(depth, kRows), 1, [&](std::int64_t task, std::int64_t end) {
+      RoundedRows from(b, b.stride(0), kRows, n);
+      for (; task < end; ++task) {
+        const std::int64_t row = task * kRows, rows = std::min(kRows, depth - row), count = std::min(rows, k - row);
+        const at::BFloat16* x = from.rows(row, count);
+        for (std::int64_t j = 0; j < n; j += kTileSide)
+          loops.pack_rows(x + j, from.step(), count, rows, std::min(kTileSide, n - j), to + j * depth + row * kTileSide,
+                          kTileSide);
+      }
+    });
+  } else {
+    at::parallel_for(0, blocks_of(n, kTileSide), 1, [&](std::int64_t task, std::int64_t end) {
+      RoundedRows from(b, b.stride(1), kTileSide, k);
+      for (; task < end; ++task) {
+        const std::int64_t j = task * kTileSide, count = std::min(kTileSide, n - j);
+        loops.pack_transposed(from.rows(j, count), from.step(), count, kTileSide, k, to + j * depth);
+        std::fill(to + j * depth + k * kTileSide, to + (j + kTileSide) * depth, at::BFloat16(0.0F));
+      }
+    });
+  }
+}
+
+/// Rows of a (m, k) from `row` on as tiles of 16 rows, in that order too.
+void copy_tiles(const at::Tensor& a, std::int64_t row, std::int64_t rows, std::int64_t depth, at::BFloat16* to) {
+  const auto* from = a.const_data_ptr<at::BFloat16>() + row * a.stride(0);
+  const std::int64_t k = a.size(1);
+  const auto& loops = panel_loops<at::BFloat16>();
+  for (std::int64_t c = 0; c < k && a.stride(1) != 1; c += kTileDepth)
+    for (std::int64_t i = 0; i < rows; i += kTileSide)
+      loops.transpose(from + i + c * a.stride(1), a.stride(1), std::min(kTileDepth, k - c), kTileDepth,
+                      std::min(kTileSide, rows - i), to + i * depth + c * kTileSide);
+  for (std::int64_t r = 0; r < rows && a.stride(1) == 1; ++r) {
+    const at::BFloat16* x = from + r * a.stride(0);
+    at::BFloat16* tile_row = to + r / kTileSide * kTileSide * depth + r % kTileSide * kTileDepth;
+    for (std::int64_t c = 0; c < k; c += kTileDepth, tile_row += kTileNumbers) {
+      if (k - c >= kTileDepth) {
+        std::copy_n(x + c, kTileDepth, tile_row);
+      } else {
+        std::copy_n(x + c, k - c, tile_row);
+        std::fill(tile_row + (k - c), tile_row + kTileDepth, at::BFloat16(0.0F));
+      }
+    }
+  }
+}
+
+/// x, or a copy, whose columns or rows follow one another.
+at::Tensor dense(const at::Tensor& x) {
+  return x.stride(1) == 1 || x.stride(0) == 1 ? x : x.contiguous();
+}
+
+template <typename T>
+void multiply_on_tiles(const at::Tensor& a, const at::Tensor& b, const float* bias, at::Tensor& result) {
+  const std::int64_t m = a.size(0), n = b.size(1), depth = round_up(a.size(1), kTileDepth);
+  const auto right = at::empty({depth * round_up(n, kTileSide)}, a.options());
+  pack_tiles(b, depth, right.mutable_data_ptr<at::BFloat16>());
+  // Blocks of rows fit into half of a second-level cache and are as many for each thread.
+  const std::int64_t most = std::clamp(kLeftNumbers / depth, kLeastRows, kMostRows);
+  const std::int64_t threads = at::get_num_threads(), least = blocks_of(m, most);
+  const std::int64_t row_blocks = least < threads ? least : round_up(least, threads);
+  const std::int64_t row_tiles = blocks_of(m, kTileSide), groups = blocks_of(n, kColumns);
+  const std::int64_t block_rows = blocks_of(row_tiles, row_blocks) * kTileSide;
+  const std::int64_t parts = std::clamp<std::int64_t>(4 * threads / row_blocks, 1, groups);
+  at::parallel_for(0, row_blocks * parts, 1, [&](std::int64_t task, std::int64_t end) {
+    AlignedVector<at::BFloat16> left(static_cast<std::size_t>(block_rows * depth));
+    AlignedVector<float> sums(static_cast<std::size_t>(block_rows * kSumsRow));
+    for (; task < end; ++task) {
+      const std::int64_t block = task / parts, part = task % parts, row = block * row_tiles / row_blocks * kTileSide;
+      const std::int64_t rows = std::min(m, (block + 1) * row_tiles / row_blocks * kTileSide) - row;
+      if (rows == 0) continue;
+      copy_tiles(a, row, rows, depth, left.data());
+      for (std::int64_t group = part * groups / parts; group < (part + 1) * groups / parts; ++group) {
+        const std::int64_t first = group * kColumns, count = std::min(kColumns, n - first);
+        for (std::int64_t c = 0; c < count; c += 2 * kTileSide) {
+          for (std::int64_t i = 0; i < depth; i += kDepthAtOnce)
+            tile_product(
+                rows, std::min(2 * kTileSide, count - c), std::min(kDepthAtOnce, depth - i),
+                packed_tiles(left.data() + i * kTileSide, depth),
+                packed_tiles(right.const_data_ptr<at::BFloat16>() + (first + c) * depth + i * kTileSide, depth),
+                sums.data() + c, kSumsRow, i > 0);
+        }
+        panel_loops<T>().add_bias(sums.data(), kSumsRow, rows, count, bias + first,
+                                  result.mutable_data_ptr<T>() + row * n + first, n);
+      }
+    }
+    release_products(at::kBFloat16);
+  });
+}
+
 }  // namespace
 
 bool has_blocked_product(const at::Tensor& a, const at::Tensor& b) {
-  constexpr std::int64_t kLeastRows = 32, kLeastOperations = 1 << 18;
+  constexpr std::int64_t kFewestRows = 32, kFewestOperations = 1 << 18;
   const auto narrow = [](const at::Tensor& x) { return x.scalar_type() == at::kBFloat16; };
   const auto fits = [&](const at::Tensor& x) { return x.is_cpu() && (x.scalar_type() == at::kFloat || narrow(x)); };
-  return fits(a) && fits(b) && a.numel() * b.size(1) >= kLeastOperations && a.numel() / a.size(-1) >= kLeastRows &&
-         has_matrix_products(at::kFloat) &&
+  if (!fits(a) || !fits(b) || a.numel() * b.size(1) < kFewestOperations || a.numel() / a.size(-1) < kFewestRows)
+    return false;
+  if (on_tiles()) return narrow(a) && has_matrix_products(at::kBFloat16) && (b.size(0) % 2 == 0 || b.stride(1) == 1);
+  return has_matrix_products(at::kFloat) &&
          (level() == Level::kAvx2 || (widens_bfloat16() && (narrow(a) || narrow(b))));
 }
 
 at::Tensor blocked_product(const at::Tensor& a, const at::Tensor& b, const at::Tensor& bias, at::ScalarType type) {
   RECORD_FUNCTION("clipself::product", std::vector<c10::IValue>());
   TORCH_CHECK(a.dim() == 2 && b.dim() == 2 && a.size(1) == b.size(0), "no product of ", a.sizes(), " and ", b.sizes());
+  if (on_tiles()) {
+    auto result = at::empty({a.size(0), b.size(1)}, a.options().dtype(type));
+    const auto sums = bias.defined() ? bias.expand({b.size(1)}).contiguous() : at::zeros({b.size(1)}, at::kFloat);
+    const auto run = type == at::kFloat ? multiply_on_tiles<float> : multiply_on_tiles<at::BFloat16>;
+    run(dense(a), dense(b), sums.const_data_ptr<float>(), result);
+    return result;
+  }
   const std::int64_t m = a.size(0), k = a.size(1), n = b.size(1), all_panels = blocks_of(n, kPanel);
   auto result = at::empty({m, n}, a.options().dtype(type));
   const auto first_sums = bias.defined() ? bias.expand({n}).contiguous() : bias;

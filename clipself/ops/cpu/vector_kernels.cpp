@@ -53,28 +53,36 @@ constexpr int kLanes = 16;
 
 }  // namespace
 
+// The best set's table.
+#ifdef CLIPSELF_HAS_WIDE_LOOPS
+#define CLIPSELF_CHOOSE(table)                               \
+  if (multiplies_bfloat16()) return avx512_bf16::table<T>(); \
+  if (level() >= Level::kAvx512) return avx512::table<T>();  \
+  if (level() >= Level::kAvx2) return avx2::table<T>();      \
+  return plain::table<T>();
+#else
+#define CLIPSELF_CHOOSE(table) return plain::table<T>();
+#endif
+
 template <typename T>
 const AttentionLoops<T>& attention_loops() {
-#ifdef CLIPSELF_HAS_WIDE_LOOPS
-  if (multiplies_bfloat16()) return avx512_bf16::attention_table<T>();
-  if (level() >= Level::kAvx512) return avx512::attention_table<T>();
-  if (level() >= Level::kAvx2) return avx2::attention_table<T>();
-#endif
-  return plain::attention_table<T>();
+  CLIPSELF_CHOOSE(attention_table)
+}
+
+template <typename T>
+const PanelLoops<T>& panel_loops() {
+  CLIPSELF_CHOOSE(panel_table)
 }
 
 template <typename T>
 const TokenLoops<T>& token_loops() {
-#ifdef CLIPSELF_HAS_WIDE_LOOPS
-  if (multiplies_bfloat16()) return avx512_bf16::token_table<T>();
-  if (level() >= Level::kAvx512) return avx512::token_table<T>();
-  if (level() >= Level::kAvx2) return avx2::token_table<T>();
-#endif
-  return plain::token_table<T>();
+  CLIPSELF_CHOOSE(token_table)
 }
 
 template const AttentionLoops<float>& attention_loops();
 template const AttentionLoops<at::BFloat16>& attention_loops();
+template const PanelLoops<float>& panel_loops();
+template const PanelLoops<at::BFloat16>& panel_loops();
 template const TokenLoops<float>& token_loops();
 template const TokenLoops<at::BFloat16>& token_loops();
 

@@ -31,21 +31,30 @@ struct AttentionLoops {
   /// `row` what lies from a row to the next of each.
   void (*derive)(const float* scores, const float* d_weights, std::int64_t rows, std::int64_t columns, std::int64_t row,
                  float scale, const float* lse, const float* delta, T* weights, T* d_scores, T* pairs);
-  /// Right operands of product() from n rows of `from`, with zeros beyond: the rows themselves, (columns_or_rows,
-  /// width) in pairs, and transposed, (width, columns_or_rows) in pairs. `width` is even.
-  void (*pack_rows)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
-                    T* to);
-  void (*pack_transposed)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
-                          T* to);
-  /// to (width, padded), transposed, without pairs.
-  void (*transpose)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
-                    T* to);
   /// delta[r] = sum over width of a[r] * b[r].
   void (*row_products)(const T* a, std::int64_t a_row, const T* b, std::int64_t b_row, std::int64_t n,
                        std::int64_t width, float* delta);
   /// to (n, width) = factor * from, where element (r, c) of `from` is at r * from_row + c * from_column.
   void (*scaled)(const float* from, std::int64_t from_row, std::int64_t from_column, std::int64_t n, std::int64_t width,
                  float factor, T* to, std::int64_t to_row);
+};
+
+/// Operands of product() from rows of numbers, and what its results become, for T float or bfloat16.
+template <typename T>
+struct PanelLoops {
+  /// Right operands from n rows of `from`, with zeros beyond: the rows themselves, (padded, to_width) in pairs
+  /// of which the first `width` are written, and transposed, (width, padded) in pairs. `padded` is even in the one,
+  /// `width` in the other.
+  void (*pack_rows)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
+                    T* to, std::int64_t to_width);
+  void (*pack_transposed)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
+                          T* to);
+  /// to (width, padded), transposed, without pairs, with zeros beyond n.
+  void (*transpose)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
+                    T* to);
+  /// to (n, width) = from + bias (width).
+  void (*add_bias)(const float* from, std::int64_t from_row, std::int64_t n, std::int64_t width, const float* bias,
+                   T* to, std::int64_t to_row);
 };
 
 /// Work on one token, for T float or bfloat16; sums and what is between are float.
@@ -68,6 +77,8 @@ struct TokenLoops {
 /// Those of level().
 template <typename T>
 const AttentionLoops<T>& attention_loops();
+template <typename T>
+const PanelLoops<T>& panel_loops();
 template <typename T>
 const TokenLoops<T>& token_loops();
 

@@ -1,0 +1,82 @@
+// Small products on AMX's tiles, where there are some; elsewhere what stands in for them is tried through linear layers
+// and attention.
+#include "clipself/ops/cpu/tiles.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "clipself/ops/cpu/aligned.h"
+#include "clipself/ops/cpu/matrix.h"
+
+namespace clipself::ops::cpu {
+namespace {
+
+struct Size {
+  std::int64_t m, n, k;
+};
+
+void PrintTo(const Size& size, std::ostream* out) {
+  *out << size.m << " x " << size.n << ", " << size.k << " deep";
+}
+
+class TileProduct : public ::testing::TestWithParam<Size> {
+ protected:
+  void SetUp() override {
+    if (!on_tiles()) GTEST_SKIP() << "no tiles here";
+    at::manual_seed(12);
+    const auto [m, n, k] = GetParam();
+    a_ = at::randn({m, k}).to(at::kBFloat16);
+    b_ = at::randn({k, n}).to(at::kBFloat16);
+    before_ = at::randn({m, n});
+    product_ = at::mm(a_.to(at::kDouble), b_.to(at::kDouble)).to(at::kFloat);
+    b_pairs_ = b_.view({k / 2, 2, n}).transpose(1, 2).contiguous();
+  }
+  void TearDown() override {
+    if (on_tiles()) release_tiles();
+  }
+  /// What `multiply` makes of `before_`, set and added to.
+  template <typename F>
+  void expect_product(const F& multiply) const {
+    for (const bool add : {false, true}) {
+      auto c = before_.clone();
+      multiply(c.mutable_data_ptr<float>(), add);
+      EXPECT_TRUE(at::allclose(c, add ? before_ + product_ : product_, 1e-5, 1e-4)) << (add ? "added" : "set");
+    }
+  }
+  at::Tensor a_, b_, b_pairs_, before_, product_;
+};
+
+TEST_P(TileProduct, OfRowsAsTheyAre) {
+  const auto [m, n, k] = GetParam();
+  expect_product([&](float* c, bool add) {
+    product(m, n, k, a_.const_data_ptr<at::BFloat16>(), k, b_pairs_.const_data_ptr<at::BFloat16>(), n, c, n, add);
+  });
+}
+
+TEST_P(TileProduct, OfPackedTiles) {
+  const auto [m, n, k] = GetParam();
+  const std::int64_t depth = round_up(k, kTileDepth);
+  AlignedVector<at::BFloat16> left(static_cast<std::size_t>(round_up(m, kTileSide) * depth)), right(left);
+  right.resize(static_cast<std::size_t>(round_up(n, kTileSide) * depth));
+  const auto* a = a_.const_data_ptr<at::BFloat16>();
+  const auto* b = b_.const_data_ptr<at::BFloat16>();
+  const auto tile = [&](std::int64_t aside, std::int64_t deeper) {
+    return aside / kTileSide * kTileSide * depth + deeper / kTileDepth * kTileNumbers;
+  };
+  for (std::int64_t i = 0; i < m; ++i)
+    for (std::int64_t j = 0; j < k; ++j) left[tile(i, j) + i % kTileSide * kTileDepth + j % kTileDepth] = a[i * k + j];
+  for (std::int64_t i = 0; i < k; ++i)
+    for (std::int64_t j = 0; j < n; ++j)
+      right[tile(j, i) + i % kTileDepth / 2 * kTileDepth + j % kTileSide * 2 + i % 2] = b[i * n + j];
+  expect_product([&](float* c, bool add) {
+    tile_product(m, n, k, packed_tiles(left.data(), depth), packed_tiles(right.data(), depth), c, n, add);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, TileProduct,
+                         ::testing::Values(Size{1, 1, 2}, Size{16, 16, 32}, Size{33, 48, 96}, Size{5, 7, 34},
+                                           Size{64, 80, 64}, Size{32, 16, 64}, Size{37, 17, 50}, Size{96, 33, 544}));
+
+}  // namespace
+}  // namespace clipself::ops::cpu
