@@ -1,5 +1,4 @@
-// Small products on AMX's tiles, where there are some; elsewhere what stands in for them is tried through linear layers
-// and attention.
+// Small products of bfloat16: on AMX's tiles where there are some, with AVX-512 oneDNN's.
 #include "clipself/ops/cpu/tiles.h"
 
 #include <gtest/gtest.h>
@@ -7,6 +6,7 @@
 #include <vector>
 
 #include "clipself/ops/cpu/aligned.h"
+#include "clipself/ops/cpu/level.h"
 #include "clipself/ops/cpu/matrix.h"
 
 namespace clipself::ops::cpu {
@@ -23,7 +23,6 @@ void PrintTo(const Size& size, std::ostream* out) {
 class TileProduct : public ::testing::TestWithParam<Size> {
  protected:
   void SetUp() override {
-    if (!on_tiles()) GTEST_SKIP() << "no tiles here";
     at::manual_seed(12);
     const auto [m, n, k] = GetParam();
     a_ = at::randn({m, k}).to(at::kBFloat16);
@@ -32,9 +31,7 @@ class TileProduct : public ::testing::TestWithParam<Size> {
     product_ = at::mm(a_.to(at::kDouble), b_.to(at::kDouble)).to(at::kFloat);
     b_pairs_ = b_.view({k / 2, 2, n}).transpose(1, 2).contiguous();
   }
-  void TearDown() override {
-    if (on_tiles()) release_tiles();
-  }
+  void TearDown() override { release_products(at::kBFloat16); }
   /// What `multiply` makes of `before_`, set and added to.
   template <typename F>
   void expect_product(const F& multiply) const {
@@ -48,6 +45,7 @@ class TileProduct : public ::testing::TestWithParam<Size> {
 };
 
 TEST_P(TileProduct, OfRowsAsTheyAre) {
+  if (!has_matrix_products(at::kBFloat16)) GTEST_SKIP() << "no small products of bfloat16 on this processor";
   const auto [m, n, k] = GetParam();
   expect_product([&](float* c, bool add) {
     product(m, n, k, a_.const_data_ptr<at::BFloat16>(), k, b_pairs_.const_data_ptr<at::BFloat16>(), n, c, n, add);
@@ -55,6 +53,7 @@ TEST_P(TileProduct, OfRowsAsTheyAre) {
 }
 
 TEST_P(TileProduct, OfPackedTiles) {
+  if (!on_tiles()) GTEST_SKIP() << "no tiles on this processor";
   const auto [m, n, k] = GetParam();
   const std::int64_t depth = round_up(k, kTileDepth);
   AlignedVector<at::BFloat16> left(static_cast<std::size_t>(round_up(m, kTileSide) * depth)), right(left);

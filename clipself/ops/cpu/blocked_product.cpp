@@ -147,11 +147,14 @@ void copy_tiles(const at::Tensor& a, std::int64_t row, std::int64_t rows, std::i
   const auto* from = a.const_data_ptr<at::BFloat16>() + row * a.stride(0);
   const std::int64_t k = a.size(1);
   const auto& loops = panel_loops<at::BFloat16>();
-  for (std::int64_t c = 0; c < k && a.stride(1) != 1; c += kTileDepth)
-    for (std::int64_t i = 0; i < rows; i += kTileSide)
-      loops.transpose(from + i + c * a.stride(1), a.stride(1), std::min(kTileDepth, k - c), kTileDepth,
-                      std::min(kTileSide, rows - i), to + i * depth + c * kTileSide);
-  for (std::int64_t r = 0; r < rows && a.stride(1) == 1; ++r) {
+  if (a.stride(1) != 1) {
+    for (std::int64_t c = 0; c < k; c += kTileDepth)
+      for (std::int64_t i = 0; i < rows; i += kTileSide)
+        loops.transpose(from + i + c * a.stride(1), a.stride(1), std::min(kTileDepth, k - c), kTileDepth,
+                        std::min(kTileSide, rows - i), to + i * depth + c * kTileSide);
+    return;
+  }
+  for (std::int64_t r = 0; r < rows; ++r) {
     const at::BFloat16* x = from + r * a.stride(0);
     at::BFloat16* tile_row = to + r / kTileSide * kTileSide * depth + r % kTileSide * kTileDepth;
     for (std::int64_t c = 0; c < k; c += kTileDepth, tile_row += kTileNumbers) {
@@ -204,7 +207,7 @@ void multiply_on_tiles(const at::Tensor& a, const at::Tensor& b, const float* bi
                                   result.mutable_data_ptr<T>() + row * n + first, n);
       }
     }
-    release_products(at::kBFloat16);
+    release_tiles();
   });
 }
 
