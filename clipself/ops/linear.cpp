@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "clipself/ops/cpu/blocked_product.h"
+#include "clipself/ops/cpu/column_sums.h"
 #include "clipself/ops/cpu/level.h"
 #include "clipself/ops/once_differentiable.h"
 
@@ -44,7 +45,7 @@ struct Linear : torch::autograd::Function<Linear> {
     at::Tensor dx, d_weight, d_bias;
     if (ctx->needs_input_grad(0)) dx = product(d_out, weight, {}, x.scalar_type()).view(x.sizes());
     if (ctx->needs_input_grad(1)) d_weight = product(d_out.t(), rows_of(x), {}, weight.scalar_type());
-    if (ctx->needs_input_grad(2)) d_bias = d_out.sum(0, /*keepdim=*/false, weight.scalar_type());
+    if (ctx->needs_input_grad(2)) d_bias = cpu::column_sums(d_out).to(weight.scalar_type());
     return {dx, d_weight, d_bias};
   }
 };

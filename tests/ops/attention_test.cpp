@@ -162,6 +162,17 @@ TEST(Attention, LaterScoresAreFarAboveTheFirst) {
   }
 }
 
+TEST(Attention, ScoresMayBeTimesAnything) {
+  if (cpu::level() < cpu::Level::kAvx2) GTEST_SKIP() << "no kernels of our own";
+  at::manual_seed(14);
+  const auto x = at::randn({1, 80, 1, 64}).to(at::kBFloat16), exact = x.to(at::kDouble).transpose(1, 2);
+  for (const double scale : {-0.125, 0.0, 1e-46, 1e-30, 0.02}) {
+    const auto found = std::get<0>(cpu::attention_forward(x, x, x, scale));
+    const auto weights = (at::matmul(exact, exact.transpose(2, 3)) * scale).softmax(-1);
+    EXPECT_LT(error(found.transpose(1, 2), at::matmul(weights, exact)), 1.0 / 100) << scale;
+  }
+}
+
 class AttentionOfWidth : public ::testing::TestWithParam<std::int64_t> {};
 INSTANTIATE_TEST_SUITE_P(Widths, AttentionOfWidth, ::testing::Values(32, 64));
 
@@ -174,6 +185,9 @@ TEST_P(AttentionOfWidth, WhatIsNoNumberShows) {
     const auto one = attention(broken.to(type), x.to(type), x.to(type), /*causal=*/false).isnan().any(-1)[0];
     EXPECT_TRUE(one[3].item<bool>());
     EXPECT_EQ(one.sum().item<int>(), 1);
+    const auto result = differentiated([](auto& q, auto& k, auto& v) { return attention(q, k, v, /*causal=*/false); },
+                                       {x.to(type), broken.to(type), x.to(type)}, at::ones({1, 40, GetParam()}));
+    for (const auto& gradient : {result.dq, result.dk, result.dv}) EXPECT_TRUE(gradient.isnan().any().item<bool>());
   }
 }
 

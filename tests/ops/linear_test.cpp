@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 
+#include "clipself/ops/cpu/column_sums.h"
 #include "clipself/ops/cpu/level.h"
 
 namespace clipself::ops {
@@ -126,6 +127,26 @@ TEST(Linear, TakesASingleTokenAndOneBiasForAllAndMayBeChangedInPlace) {
     y.mul_(2).sum().backward();
     const auto slope = weight.to(at::kFloat).sum(0) * 2;
     EXPECT_TRUE(at::allclose(own.grad().to(at::kFloat), slope.expand_as(x), 1.0 / 128, 1e-2));
+  }
+}
+
+TEST(Linear, SumsOfColumnsAreOfAnyStridesAndThreads) {
+  at::manual_seed(13);
+  const auto x = at::randn({700, 75});
+  for (const auto type : {at::kFloat, at::kBFloat16}) {
+    const auto own = x.to(type);
+    for (const auto& view : {own, own.t(), own.narrow(1, 3, 33), own.narrow(0, 5, 2), own.narrow(0, 0, 0)}) {
+      const auto found = cpu::column_sums(view);
+      EXPECT_EQ(found.scalar_type(), at::kFloat);
+      EXPECT_TRUE(at::allclose(found.to(at::kDouble), view.to(at::kDouble).sum(0), 1e-5, 1e-4)) << view.sizes();
+    }
+    const auto many = at::randn({4000, 2001}).to(type);
+    const int threads = at::get_num_threads();
+    at::set_num_threads(3);
+    const auto together = cpu::column_sums(many);
+    at::set_num_threads(1);
+    EXPECT_TRUE(at::equal(cpu::column_sums(many), together));
+    at::set_num_threads(threads);
   }
 }
 

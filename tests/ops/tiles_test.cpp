@@ -56,8 +56,8 @@ TEST_P(TileProduct, OfPackedTiles) {
   if (!on_tiles()) GTEST_SKIP() << "no tiles on this processor";
   const auto [m, n, k] = GetParam();
   const std::int64_t depth = round_up(k, kTileDepth);
-  AlignedVector<at::BFloat16> left(static_cast<std::size_t>(round_up(m, kTileSide) * depth)), right(left);
-  right.resize(static_cast<std::size_t>(round_up(n, kTileSide) * depth));
+  AlignedVector<at::BFloat16> left(static_cast<std::size_t>(round_up(m, kTileSide) * depth)),
+      right(static_cast<std::size_t>(round_up(n, kTileSide) * depth));
   const auto* a = a_.const_data_ptr<at::BFloat16>();
   const auto* b = b_.const_data_ptr<at::BFloat16>();
   const auto tile = [&](std::int64_t aside, std::int64_t deeper) {
@@ -70,6 +70,30 @@ TEST_P(TileProduct, OfPackedTiles) {
       right[tile(j, i) + i % kTileDepth / 2 * kTileDepth + j % kTileSide * 2 + i % 2] = b[i * n + j];
   expect_product([&](float* c, bool add) {
     tile_product(m, n, k, packed_tiles(left.data(), depth), packed_tiles(right.data(), depth), c, n, add);
+  });
+}
+
+// Of whole tiles: the same numbers among others that are zero.
+TEST_P(TileProduct, OfPanels) {
+  if (!on_tiles()) GTEST_SKIP() << "no tiles on this processor";
+  constexpr std::int64_t kPanel = 2 * kTileSide;
+  const auto [m, n, k] = GetParam();
+  const std::int64_t rows = round_up(m, kPanel), depth = round_up(k, kTileDepth), columns = round_up(n, kPanel);
+  const auto a = at::zeros({rows, depth}, at::kBFloat16);
+  a.narrow(0, 0, m).narrow(1, 0, k).copy_(a_);
+  AlignedVector<at::BFloat16> panels(static_cast<std::size_t>(depth * columns), at::BFloat16(0.0F));
+  for (std::int64_t i = 0; i < k; ++i)
+    for (std::int64_t j = 0; j < n; ++j)
+      panels[j / kPanel * kPanel * depth + panel_tile(i, j % kPanel) + i % kTileDepth / 2 * kTileDepth +
+             j % kTileSide * 2 + i % 2] = b_.const_data_ptr<at::BFloat16>()[i * n + j];
+  expect_product([&](float* c, bool add) {
+    auto whole = at::zeros({rows, columns});
+    auto own = at::from_blob(c, {m, n}), part = whole.narrow(0, 0, m).narrow(1, 0, n);
+    part.copy_(own);
+    for (std::int64_t j = 0; j < columns; j += kPanel)
+      tile_panel_product(rows, depth, rows_as_tiles(a.const_data_ptr<at::BFloat16>(), depth), panels.data() + j * depth,
+                         whole.mutable_data_ptr<float>() + j, columns, add);
+    own.copy_(part);
   });
 }
 

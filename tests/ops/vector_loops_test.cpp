@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "clipself/base/torch.h"
+#include "clipself/ops/cpu/aligned.h"
 #include "clipself/ops/cpu/vector_kernels.h"
 
 namespace clipself::ops::cpu {
@@ -114,6 +115,41 @@ TYPED_TEST(SixteenLanes, RowProducts) {
     sixteen::attention_table<TypeParam>().row_products(a.data(), width, b.data(), width, kRows, width, found.data());
     attention_loops<TypeParam>().row_products(a.data(), width, b.data(), width, kRows, width, expected.data());
     this->expect_close(found, expected, "product");
+  }
+}
+
+TYPED_TEST(SixteenLanes, AddRows) {
+  for (const std::int64_t rows : {1, 4, 7})
+    for (const std::int64_t width : {1, 16, 35}) {
+      const auto x = this->numbers(rows * (width + 3));
+      auto found = this->floats(width), expected = found;
+      sixteen::token_table<TypeParam>().add_rows(x.data(), width + 3, rows, width, found.data());
+      token_loops<TypeParam>().add_rows(x.data(), width + 3, rows, width, expected.data());
+      this->expect_close(found, expected, "sum");
+    }
+}
+
+TYPED_TEST(SixteenLanes, ScaledAndBiased) {
+  constexpr std::int64_t kRows = 3;
+  for (const std::int64_t width : {1, 16, 64, 67, 96}) {
+    const auto x = this->floats(kRows * width), bias = this->floats(width);
+    AlignedVector<TypeParam> to(static_cast<std::size_t>(kRows * width));
+    const auto expect = [&](const auto& number, const char* what) {
+      for (std::int64_t r = 0; r < kRows; ++r)
+        for (std::int64_t c = 0; c < width; ++c)
+          ASSERT_EQ(to[static_cast<std::size_t>(r * width + c)], TypeParam(number(r, c))) << what << " " << width;
+    };
+    const auto at = [&](std::int64_t i) { return x[static_cast<std::size_t>(i)]; };
+    for (const auto* loops : {&sixteen::attention_table<TypeParam>(), &attention_loops<TypeParam>()}) {
+      loops->scaled(x.data(), width, 1, kRows, width, 0.3F, to.data(), width);
+      expect([&](auto r, auto c) { return at(r * width + c) * 0.3F; }, "scaled");
+      loops->scaled(x.data(), 1, kRows, kRows, width, 0.3F, to.data(), width);
+      expect([&](auto r, auto c) { return at(c * kRows + r) * 0.3F; }, "turned and scaled");
+    }
+    for (const auto* loops : {&sixteen::panel_table<TypeParam>(), &panel_loops<TypeParam>()}) {
+      loops->add_bias(x.data(), width, kRows, width, bias.data(), to.data(), width);
+      expect([&](auto r, auto c) { return at(r * width + c) + bias[static_cast<std::size_t>(c)]; }, "biased");
+    }
   }
 }
 

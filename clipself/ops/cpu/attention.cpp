@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "clipself/ops/cpu/aligned.h"
 #include "clipself/ops/cpu/attention_heads.h"
@@ -243,13 +244,13 @@ std::tuple<at::Tensor, at::Tensor> attention_forward(const at::Tensor& q, const 
     auto [out, lse] = attention_forward(q.to(at::kFloat), k.to(at::kFloat), v.to(at::kFloat), scale);
     return {out.to(q.scalar_type()), std::move(lse)};
   }
-  RECORD_FUNCTION("clipself::attention", AlignedVector<c10::IValue>());
+  RECORD_FUNCTION("clipself::attention", std::vector<c10::IValue>());
   auto out = at::empty(q.sizes(), q.options());
   auto lse = at::empty({q.size(0), q.size(2), q.size(1)}, q.options().dtype(at::kFloat));
   const auto run = [&]<typename T>(T /*type*/) {
     forward<T>(side_by_side(q), side_by_side(k), side_by_side(v), scale, out, lse);
   };
-  if (has_tile_attention(q.scalar_type(), q.size(3)))
+  if (has_tile_attention(q.scalar_type(), q.size(3), scale))
     tile_attention_forward(side_by_side(q), side_by_side(k), side_by_side(v), scale, out, lse);
   else
     q.scalar_type() == at::kFloat ? run(0.0F) : run(at::BFloat16());
@@ -272,7 +273,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_backward(const at::Tens
     backward<T>(side_by_side(d_out.to(q.scalar_type())), side_by_side(q), side_by_side(k), side_by_side(v), out, lse,
                 scale, dq, dk, dv);
   };
-  if (has_tile_attention(q.scalar_type(), q.size(3)))
+  if (has_tile_attention(q.scalar_type(), q.size(3), scale))
     tile_attention_backward(side_by_side(d_out.to(q.scalar_type())), side_by_side(q), side_by_side(k), side_by_side(v),
                             out, lse, scale, dq, dk, dv);
   else

@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "clipself/ops/cpu/aligned.h"
@@ -83,12 +84,12 @@ void multiply(const at::Tensor& a, const float* panels, std::int64_t padded, std
   }
 }
 
-// On tiles, of bfloat16. A block of rows of a is copied (or turned) into tiles once, over its whole depth; 16 and 16 of
-// b's columns meet it, 512 of depth at a time: these stay in the first-level cache while 32 rows of a after the other
-// come from the second-level one. A few columns of the result are done before the next are begun.
-constexpr std::int64_t kDepthAtOnce = 512, kMostRows = 256, kLeastRows = 64, kLeftNumbers = 1 << 19;
-// Columns of the result done before it is written: enough that each of its rows takes several lines one after another.
-constexpr std::int64_t kColumns = 256, kSumsRow = kColumns + 16;
+// On tiles, of bfloat16. A block of rows of a is copied (or turned) into tiles once, over its whole depth, and stays in
+// the second-level cache; 32 columns of b, up to 512 of depth at a time, come from further away and stay in the
+// first-level one while 32 rows of a after the other meet them. The more rows, the less often b comes.
+constexpr std::int64_t kDepthAtOnce = 512, kMostRows = 512, kLeftNumbers = 640000;
+// Columns of the result done before it is written.
+constexpr std::int64_t kColumns = 128, kSumsRow = kColumns + 16;
 
 /// Rows of a matrix as bfloat16: where they are, or, rounded, in scratch.
 class RoundedRows {
@@ -97,12 +98,11 @@ class RoundedRows {
       : matrix_(matrix), row_step_(row_step), length_(length) {
     if (matrix.scalar_type() != at::kFloat) return;
     rounded_.resize(static_cast<std::size_t>(most_rows * length));
-    zeros_.resize(static_cast<std::size_t>(length));
   }
   const at::BFloat16* rows(std::int64_t first, std::int64_t count) {
     if (matrix_.scalar_type() == at::kBFloat16) return matrix_.const_data_ptr<at::BFloat16>() + first * row_step_;
-    panel_loops<at::BFloat16>().add_bias(matrix_.const_data_ptr<float>() + first * row_step_, row_step_, count, length_,
-                                         zeros_.data(), rounded_.data(), length_);
+    attention_loops<at::BFloat16>().scaled(matrix_.const_data_ptr<float>() + first * row_step_, row_step_, 1, count,
+                                           length_, 1.0F, rounded_.data(), length_);
     return rounded_.data();
   }
   std::int64_t step() const { return rounded_.empty() ? row_step_ : length_; }
@@ -111,32 +111,38 @@ class RoundedRows {
   const at::Tensor& matrix_;
   std::int64_t row_step_, length_;
   AlignedVector<at::BFloat16> rounded_;
-  AlignedVector<float> zeros_;
 };
 
-/// b (k, n) as tiles of 16 columns: those of `depth`, a multiple of 32, one after another, with zeros at the end.
+/// b (k, n) as panels of 32 columns, for tile_panel_product: each of `depth`, a multiple of 32, with zeros at the end.
 void pack_tiles(const at::Tensor& b, std::int64_t depth, at::BFloat16* to) {
-  const std::int64_t k = b.size(0), n = b.size(1);
+  const std::int64_t k = b.size(0), n = b.size(1), columns = round_up(n, kPanel);
   const auto& loops = panel_loops<at::BFloat16>();
+  const auto tile = [&](std::int64_t row, std::int64_t column) {
+    return to + column / kPanel * kPanel * depth + panel_tile(row, column % kPanel);
+  };
   if (b.stride(1) == 1) {
-    constexpr std::int64_t kRows = 64;  // a task's
-    at::parallel_for(0, blocks_of(depth, kRows), 1, [&](std::int64_t task, std::int64_t end) {
-      RoundedRows from(b, b.stride(0), kRows, n);
-      for (; task < end; ++task) {
-        const std::int64_t row = task * kRows, rows = std::min(kRows, depth - row), count = std::min(rows, k - row);
+    at::parallel_for(0, depth / kTileDepth, 1, [&](std::int64_t step, std::int64_t end) {
+      RoundedRows from(b, b.stride(0), kTileDepth, n);
+      for (; step < end; ++step) {
+        const std::int64_t row = step * kTileDepth, count = std::min(kTileDepth, k - row);
         const at::BFloat16* x = from.rows(row, count);
-        for (std::int64_t j = 0; j < n; j += kTileSide)
-          loops.pack_rows(x + j, from.step(), count, rows, std::min(kTileSide, n - j), to + j * depth + row * kTileSide,
-                          kTileSide);
+        for (std::int64_t j = 0; j < columns; j += kTileSide) {
+          const std::int64_t width = std::clamp<std::int64_t>(n - j, 0, kTileSide);
+          loops.pack_rows(x + j, from.step(), count, kTileDepth, width, tile(row, j), kTileSide);
+        }
       }
     });
   } else {
-    at::parallel_for(0, blocks_of(n, kTileSide), 1, [&](std::int64_t task, std::int64_t end) {
+    at::parallel_for(0, columns / kTileSide, 1, [&](std::int64_t task, std::int64_t end) {
       RoundedRows from(b, b.stride(1), kTileSide, k);
       for (; task < end; ++task) {
-        const std::int64_t j = task * kTileSide, count = std::min(kTileSide, n - j);
-        loops.pack_transposed(from.rows(j, count), from.step(), count, kTileSide, k, to + j * depth);
-        std::fill(to + j * depth + k * kTileSide, to + (j + kTileSide) * depth, at::BFloat16(0.0F));
+        const std::int64_t j = task * kTileSide, count = std::clamp<std::int64_t>(n - j, 0, kTileSide);
+        const at::BFloat16* x = from.rows(j, count);
+        for (std::int64_t row = 0; row < depth; row += kTileDepth) {
+          const std::int64_t width = std::min(kTileDepth, k - row);
+          loops.pack_transposed(x + row, from.step(), count, kTileSide, width, tile(row, j));
+          std::fill(tile(row, j) + width * kTileSide, tile(row, j) + kTileNumbers, at::BFloat16(0.0F));
+        }
       }
     });
   }
@@ -157,14 +163,12 @@ void copy_tiles(const at::Tensor& a, std::int64_t row, std::int64_t rows, std::i
   for (std::int64_t r = 0; r < rows; ++r) {
     const at::BFloat16* x = from + r * a.stride(0);
     at::BFloat16* tile_row = to + r / kTileSide * kTileSide * depth + r % kTileSide * kTileDepth;
-    for (std::int64_t c = 0; c < k; c += kTileDepth, tile_row += kTileNumbers) {
-      if (k - c >= kTileDepth) {
-        std::copy_n(x + c, kTileDepth, tile_row);
-      } else {
-        std::copy_n(x + c, k - c, tile_row);
-        std::fill(tile_row + (k - c), tile_row + kTileDepth, at::BFloat16(0.0F));
-      }
-    }
+    std::int64_t c = 0;
+    for (; c + kTileDepth <= k; c += kTileDepth, tile_row += kTileNumbers)
+      std::memcpy(static_cast<void*>(tile_row), x + c, kTileDepth * sizeof(at::BFloat16));
+    if (c == k) continue;
+    std::copy_n(x + c, k - c, tile_row);
+    std::fill(tile_row + (k - c), tile_row + kTileDepth, at::BFloat16(0.0F));
   }
 }
 
@@ -176,33 +180,32 @@ at::Tensor dense(const at::Tensor& x) {
 template <typename T>
 void multiply_on_tiles(const at::Tensor& a, const at::Tensor& b, const float* bias, at::Tensor& result) {
   const std::int64_t m = a.size(0), n = b.size(1), depth = round_up(a.size(1), kTileDepth);
-  const auto right = at::empty({depth * round_up(n, kTileSide)}, a.options());
-  pack_tiles(b, depth, right.mutable_data_ptr<at::BFloat16>());
-  // Blocks of rows fit into half of a second-level cache and are as many for each thread.
-  const std::int64_t most = std::clamp(kLeftNumbers / depth, kLeastRows, kMostRows);
+  const auto right = at::empty({depth * round_up(n, kPanel)}, a.options());
+  auto* const panels = right.mutable_data_ptr<at::BFloat16>();
+  pack_tiles(b, depth, panels);
+  // Blocks of rows are as many for each thread, and columns are divided among threads where there are few.
+  constexpr std::int64_t kRows = 2 * kTileSide;
+  const std::int64_t most = std::clamp(kLeftNumbers / depth / kRows * kRows, kRows, kMostRows);
   const std::int64_t threads = at::get_num_threads(), least = blocks_of(m, most);
   const std::int64_t row_blocks = least < threads ? least : round_up(least, threads);
-  const std::int64_t row_tiles = blocks_of(m, kTileSide), groups = blocks_of(n, kColumns);
-  const std::int64_t block_rows = blocks_of(row_tiles, row_blocks) * kTileSide;
+  const std::int64_t pairs = blocks_of(m, kRows), groups = blocks_of(n, kColumns);
+  const std::int64_t block_rows = blocks_of(pairs, row_blocks) * kRows;
   const std::int64_t parts = std::clamp<std::int64_t>(4 * threads / row_blocks, 1, groups);
+  const std::int64_t at_once = round_up(blocks_of(depth, blocks_of(depth, kDepthAtOnce)), kTileDepth);
   at::parallel_for(0, row_blocks * parts, 1, [&](std::int64_t task, std::int64_t end) {
     AlignedVector<at::BFloat16> left(static_cast<std::size_t>(block_rows * depth));
     AlignedVector<float> sums(static_cast<std::size_t>(block_rows * kSumsRow));
     for (; task < end; ++task) {
-      const std::int64_t block = task / parts, part = task % parts, row = block * row_tiles / row_blocks * kTileSide;
-      const std::int64_t rows = std::min(m, (block + 1) * row_tiles / row_blocks * kTileSide) - row;
-      if (rows == 0) continue;
+      const std::int64_t block = task / parts, part = task % parts, row = block * pairs / row_blocks * kRows;
+      const std::int64_t padded = (block + 1) * pairs / row_blocks * kRows - row, rows = std::min(m - row, padded);
+      if (rows <= 0) continue;
       copy_tiles(a, row, rows, depth, left.data());
       for (std::int64_t group = part * groups / parts; group < (part + 1) * groups / parts; ++group) {
         const std::int64_t first = group * kColumns, count = std::min(kColumns, n - first);
-        for (std::int64_t c = 0; c < count; c += 2 * kTileSide) {
-          for (std::int64_t i = 0; i < depth; i += kDepthAtOnce)
-            tile_product(
-                rows, std::min(2 * kTileSide, count - c), std::min(kDepthAtOnce, depth - i),
-                packed_tiles(left.data() + i * kTileSide, depth),
-                packed_tiles(right.const_data_ptr<at::BFloat16>() + (first + c) * depth + i * kTileSide, depth),
-                sums.data() + c, kSumsRow, i > 0);
-        }
+        for (std::int64_t c = 0; c < count; c += kPanel)
+          for (std::int64_t i = 0; i < depth; i += at_once)
+            tile_panel_product(padded, std::min(at_once, depth - i), packed_tiles(left.data() + i * kTileSide, depth),
+                               panels + (first + c) * depth + i * kPanel, sums.data() + c, kSumsRow, i > 0);
         panel_loops<T>().add_bias(sums.data(), kSumsRow, rows, count, bias + first,
                                   result.mutable_data_ptr<T>() + row * n + first, n);
       }

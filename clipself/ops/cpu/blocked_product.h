@@ -7,7 +7,7 @@
 // whole.
 //
 // Of bfloat16 on AMX: both are copied, or turned, into tiles without gaps; 32 columns of b, 512 deep, stay in the
-// first-level cache and up to 256 rows of a in the second-level one. A float b is rounded as it is copied.
+// first-level cache and up to 512 rows of a in the second-level one. A float b is rounded as it is copied.
 //
 // Bound by the small products.
 #pragma once

@@ -1,23 +1,27 @@
 // attention.h's attention for bfloat16 heads of width 64 on AMX's tiles.
 //
-// A product of tiles and a register of exponentials take about equally long and are different units' work, so they are
-// interleaved: while a strip of 32 queries (forward) or keys (backward) meets one block, the weights of the block
-// before are made in small pieces between the products, which the processor then works on at the same time. Everything
-// between them stays in the first-level cache, in whole tiles.
+// A strip of 32 queries (forward) or keys (backward) meets one block after the other: scores, their weights in their
+// place, and what those add up, all within the first-level cache. Three things are made for that.
 //
-// For that the forward takes a query's largest score from its first block of keys alone, as what its weights are
-// relative to: float and bfloat16 reach far enough. Where a later sum shows weights beyond 2^40, that row is done
-// again, relative to the new maximum.
+// Weights are made as bfloat16 at once: a power of two, rounded to a 128th, is a bfloat16 but for the mantissa's bend,
+// which is looked up (tile_attention_kernels.cpp), in fewer instructions than a polynomial and the rounding after it.
 //
-// Bound by the tiles: the reads of operands beside the products.
+// The forward takes a query's largest score from its first block of keys alone, as what its weights are relative to:
+// float and bfloat16 reach far enough. Where the sum shows weights beyond 2^40, that strip is done again, relative to
+// the maximum over all keys.
+//
+// What comes from the second-level cache is read by loads that take no place in the first, lies in whole tiles, and no
+// read is a multiple of four kilobytes from a write under way.
+//
+// Bound by the second-level cache: a backward strip's operands and sums come from there.
 #pragma once
 
 #include "clipself/base/torch.h"
 
 namespace clipself::ops::cpu {
 
-/// Whether the two below take heads of this type and width here.
-bool has_tile_attention(at::ScalarType type, std::int64_t width);
+/// Whether the two below take heads of this type and width here, and scores times this.
+bool has_tile_attention(at::ScalarType type, std::int64_t width, double scale);
 
 /// As attention_forward's, into `out` and `lse`. Rows of each tensor follow one another or are a fixed step apart.
 void tile_attention_forward(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale,

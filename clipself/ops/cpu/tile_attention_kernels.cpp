@@ -7,12 +7,13 @@
 #ifdef CLIPSELF_HAS_TILE_ATTENTION
 #include <immintrin.h>
 
-namespace clipself::ops::cpu::interleaved {
+namespace clipself::ops::cpu::tile_kernels {
 
 #pragma GCC push_options
 #pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC bug 105593, of its own intrinsics
-#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")
+#pragma GCC diagnostic ignored "-Wuninitialized"  // GCC bug 105593, of its own intrinsics
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx512vbmi,prefer-vector-width=512")
 namespace {
 
 constexpr float kMostWeights = 1099511627776.0F;  // 2^40
@@ -25,296 +26,347 @@ constexpr int kLanes = 16;
 #define CLIPSELF_INLINE [[gnu::always_inline]] inline
 
 constexpr std::int64_t kOperandRow = kTileDepth * 2, kPanelRow = kTileSide * 4, kWideRow = kWidth * 4;  // in bytes
+constexpr std::int64_t kNarrowRow = kWidth * 2;
 
-/// Weights' tiles: two of a block's, then, kNextTiles numbers on, two of the next's.
-CLIPSELF_INLINE constexpr std::int64_t weights_tile(std::int64_t i) {
-  return i / 2 * 4 * kTileNumbers + i % 2 * kTileNumbers;
-}
-constexpr std::int64_t kNextTiles = 2 * kTileNumbers;
-
-/// Tiles 4 to 7: 32 rows of a head, `row` numbers apart: 16 beside what is deeper of them, then those below.
-CLIPSELF_INLINE void read_strip(const at::BFloat16* rows, std::int64_t row) {
-  const std::int64_t step = row * 2;
-  CLIPSELF_TILE_LOAD(4, rows, step);
-  CLIPSELF_TILE_LOAD(5, rows + kTileDepth, step);
-  CLIPSELF_TILE_LOAD(6, rows + kTileSide * row, step);
-  CLIPSELF_TILE_LOAD(7, rows + kTileSide * row + kTileDepth, step);
-}
-
-/// Their products with 16 rows that are packed as columns.
-CLIPSELF_INLINE void multiply_strip(const at::BFloat16* columns, float* scores) {
-  CLIPSELF_TILE_LOAD(2, columns, kOperandRow);
-  CLIPSELF_TILE_ZERO(0);
-  CLIPSELF_TILE_PRODUCT(0, 4, 2);
-  CLIPSELF_TILE_ZERO(1);
-  CLIPSELF_TILE_PRODUCT(1, 6, 2);
-  CLIPSELF_TILE_LOAD(3, columns + kTileNumbers, kOperandRow);
-  CLIPSELF_TILE_PRODUCT(0, 5, 3);
-  CLIPSELF_TILE_PRODUCT(1, 7, 3);
-  CLIPSELF_TILE_STORE(scores, kPanelRow, 0);
-  CLIPSELF_TILE_STORE(scores + kTileSide * kTileSide, kPanelRow, 1);
-}
-
-/// One of 2 * steps that add the product of a strip's weights, two times `steps_each` tiles, and `steps` times 32 rows
-/// of heads to sums (32, kWidth): first all that make the left half.
-CLIPSELF_INLINE void add_step(std::int64_t step, std::int64_t steps, const at::BFloat16* weights,
-                              std::int64_t steps_each, const at::BFloat16* rows, bool begun, float* sums) {
-  const std::int64_t half = step / steps, depth = step % steps;
-  float* const c = sums + half * 2 * kTileSide;
-  float* const below = c + kTileSide * kWidth;
-  if (depth == 0 && begun) {
-    CLIPSELF_TILE_LOAD(0, c, kWideRow);
-    CLIPSELF_TILE_LOAD(1, c + kTileSide, kWideRow);
-    CLIPSELF_TILE_LOAD(2, below, kWideRow);
-    CLIPSELF_TILE_LOAD(3, below + kTileSide, kWideRow);
-  } else if (depth == 0) {
-    CLIPSELF_TILE_ZERO(0);
-    CLIPSELF_TILE_ZERO(1);
-    CLIPSELF_TILE_ZERO(2);
-    CLIPSELF_TILE_ZERO(3);
+// A bfloat16's bits, as a whole number, are 128 (127 + the logarithm) of it, to the base of two, but for what the
+// mantissa is less than the logarithm's fraction, which a table has for each 128th. So weights are powers rounded to
+// 128ths, 0.27 % away at most, of which the bfloat16 is taken, another 0.39 % at most.
+constexpr float kBits = 128.0F, kOne = 127.0F * kBits, kInfinity = 255.0F * kBits;
+struct alignas(64) Bend {
+  std::uint8_t less[128];
+  constexpr Bend() : less() {
+    double power = 1.0;
+    for (int i = 0; i < 128; ++i, power *= 1.0054299011128028)
+      less[i] = static_cast<std::uint8_t>(i + 128.5 - 128 * power);
   }
-  const at::BFloat16* const a = weights + weights_tile(depth);
-  const at::BFloat16* const b = rows + (depth * 4 + half * 2) * kTileNumbers;
-  CLIPSELF_TILE_LOAD(6, b, kOperandRow);
-  CLIPSELF_TILE_LOAD(4, a, kOperandRow);
-  CLIPSELF_TILE_PRODUCT(0, 4, 6);
-  CLIPSELF_TILE_LOAD(5, weights + weights_tile(steps_each + depth), kOperandRow);
-  CLIPSELF_TILE_PRODUCT(2, 5, 6);
-  CLIPSELF_TILE_LOAD(7, b + kTileNumbers, kOperandRow);
-  CLIPSELF_TILE_PRODUCT(1, 4, 7);
-  CLIPSELF_TILE_PRODUCT(3, 5, 7);
-  if (depth + 1 < steps) return;
-  CLIPSELF_TILE_STORE(c, kWideRow, 0);
-  CLIPSELF_TILE_STORE(c + kTileSide, kWideRow, 1);
-  CLIPSELF_TILE_STORE(below, kWideRow, 2);
-  CLIPSELF_TILE_STORE(below + kTileSide, kWideRow, 3);
+};
+constexpr Bend kBend;
+
+/// The weights of which these are kBits times the powers, and kOne, up to kInfinity (as what is no number must be made,
+/// for it to show): four of a, four of b, four of a and so on. Zero
+/// for what is below bfloat16's numbers.
+CLIPSELF_INLINE __m512i weights_of(__m512 a, __m512 b) {
+  const __m512i bits = _mm512_packus_epi32(_mm512_cvtps_epi32(a), _mm512_cvtps_epi32(b));
+  constexpr std::uint64_t kLowBytes = 0x5555555555555555;
+  return _mm512_sub_epi16(bits, _mm512_maskz_permutex2var_epi8(kLowBytes, _mm512_load_si512(kBend.less), bits,
+                                                               _mm512_load_si512(kBend.less + 64)));
 }
 
-constexpr std::int64_t kForwardSteps = kForwardPanels / 2;
+CLIPSELF_INLINE const at::BFloat16* tiles(const float* half) {
+  return reinterpret_cast<const at::BFloat16*>(half);
+}
+CLIPSELF_INLINE at::BFloat16* tiles(float* half) {
+  return reinterpret_cast<at::BFloat16*>(half);
+}
+CLIPSELF_INLINE std::int64_t at_most(std::int64_t a, std::int64_t b) {
+  return a < b ? a : b;
+}
+using Half = float (Page::*)[kScores];
+CLIPSELF_INLINE constexpr Half half_of(bool lower) {
+  return lower ? &Page::lower : &Page::upper;
+}
 
-/// A piece of a block's weights: 16 rows of a panel of scores.
-CLIPSELF_INLINE void weigh_piece(std::int64_t piece, const float* scores, float to_power, const float* m, float* sums,
-                                 at::BFloat16* weights) {
-  const std::int64_t panel = piece / 2, below = piece % 2;
-  const float* s = scores + panel * kPanelStep + below * kTileSide * kTileSide;
-  at::BFloat16* w = weights + weights_tile(below * kForwardSteps + panel / 2) + panel % 2 * kTileSide;
-  m += below * kTileSide;
-  sums += below * kTileSide * kTileSide;
+/// Rows of a head that are at least 32: those given, or copied to `last` with zeros behind them.
+struct WholeRows {
+  const at::BFloat16* rows;
+  std::int64_t row;
+  alignas(64) at::BFloat16 last[kStrip * kWidth];
+  CLIPSELF_INLINE WholeRows(const at::BFloat16* from, std::int64_t from_row, std::int64_t count)
+      : rows(from), row(from_row) {
+    if (count >= kStrip) return;
+    for (std::int64_t r = 0; r < count; ++r)
+      __builtin_memcpy(static_cast<void*>(last + r * kWidth), from + r * from_row, kNarrowRow);
+    __builtin_memset(static_cast<void*>(last + count * kWidth), 0,
+                     static_cast<std::size_t>((kStrip - count) * kNarrowRow));
+    rows = last;
+    row = kWidth;
+  }
+};
+
+/// 32 rows of a head as two pages' left operands: 16 beside what is deeper of them, then those below.
+CLIPSELF_INLINE void write_strip(const at::BFloat16* rows, std::int64_t row, std::int64_t count, Half half, Page* to) {
+  const WholeRows whole(rows, row, count);
+  for (std::int64_t r = 0; r < kStrip; ++r) {
+    at::BFloat16* const tile = tiles(to[r / kTileSide].*half) + r % kTileSide * kTileDepth;
+    __builtin_memcpy(static_cast<void*>(tile), whole.rows + r * whole.row, kOperandRow);
+    __builtin_memcpy(static_cast<void*>(tile + kTileNumbers), whole.rows + r * whole.row + kTileDepth, kOperandRow);
+  }
+}
+
+/// Products of such a strip with `pairs` of panels whose columns are in the one half of their pages, into the other
+/// half of `scores`, two pages a pair. Sums begin with zero or with `first`, one for each column. A result is stored
+/// when the next one's products are under way, for a store that waits for its own holds up all that follow.
+template <bool kFirst>
+CLIPSELF_INLINE void multiply(const Page* strip, Half strip_half, const PackedRows* columns, Half columns_half,
+                              [[maybe_unused]] const float* first, std::int64_t pairs, Page* scores, Half scores_half) {
+  tile_load<4>(strip[0].*strip_half, kOperandRow);
+  tile_load<5>(tiles(strip[0].*strip_half) + kTileNumbers, kOperandRow);
+  tile_load<6>(strip[1].*strip_half, kOperandRow);
+  tile_load<7>(tiles(strip[1].*strip_half) + kTileNumbers, kOperandRow);
+  float* before = nullptr;
+  for (std::int64_t panel = 0; panel < 2 * pairs; ++panel) {
+    const at::BFloat16* const b = tiles(columns[panel / 2].pages[panel % 2].*columns_half);
+    float* const c = scores[panel].*scores_half;
+    tile_stream<2>(b, kOperandRow);
+    tile_stream<3>(b + kTileNumbers, kOperandRow);
+    if constexpr (kFirst)
+      tile_load<0>(first + panel * kTileSide, 0);
+    else
+      tile_zero<0>();
+    tile_multiply<0, 4, 2>();
+    tile_multiply<0, 5, 3>();
+    if (before != nullptr) tile_store<1>(before, kPanelRow);
+    if constexpr (kFirst)
+      tile_load<1>(first + panel * kTileSide, 0);
+    else
+      tile_zero<1>();
+    tile_multiply<1, 6, 2>();
+    tile_multiply<1, 7, 3>();
+    tile_store<0>(c, kPanelRow);
+    before = c + kTileSide * kTileSide;
+  }
+  tile_store<1>(before, kPanelRow);
+}
+
+/// Adds the product of a strip's weights, which are in one half of the first of each two pages, and `pairs` right
+/// operands to sums (32, kWidth), the left half, then the right one.
+CLIPSELF_INLINE void add_product(const Page* weights, Half weights_half, const PackedRows* rows, Half rows_half,
+                                 std::int64_t pairs, bool begun, float* sums) {
+  float* const below = sums + kTileSide * kWidth;
+  for (std::int64_t side = 0; side < 2; ++side) {
+    const std::int64_t c = side * 2 * kTileSide;
+    for (std::int64_t i = 0; i < pairs; ++i) {
+      const bool first = i == 0, second_side = first && side == 1;
+      const at::BFloat16 *const a = tiles(weights[2 * i].*weights_half), *const b =
+                                                                             tiles(rows[i].pages[side].*rows_half);
+      const auto begin = [&]<int kTile>(float* sum) {
+        if (second_side) tile_store<kTile>(sum, kWideRow);
+        if (first && begun) tile_load<kTile>(sum + c, kWideRow);
+        if (first && !begun) tile_zero<kTile>();
+      };
+      tile_stream<6>(b, kOperandRow);
+      tile_load<4>(a, kOperandRow);
+      begin.template operator()<0>(sums);
+      tile_multiply<0, 4, 6>();
+      tile_load<5>(a + kTileNumbers, kOperandRow);
+      begin.template operator()<2>(below);
+      tile_multiply<2, 5, 6>();
+      tile_stream<7>(b + kTileNumbers, kOperandRow);
+      begin.template operator()<1>(sums + kTileSide);
+      tile_multiply<1, 4, 7>();
+      begin.template operator()<3>(below + kTileSide);
+      tile_multiply<3, 5, 7>();
+    }
+  }
+  constexpr std::int64_t kRight = 2 * kTileSide;
+  tile_store<0>(sums + kRight, kWideRow);
+  tile_store<2>(below + kRight, kWideRow);
+  tile_store<1>(sums + kRight + kTileSide, kWideRow);
+  tile_store<3>(below + kRight + kTileSide, kWideRow);
+}
+
+/// One strip of queries on its way over the keys.
+struct Forward {
+  const PackedRows* keys;
+  std::int64_t key_count;
+  float scale;  // of a score, to kBits times its power
+  ForwardScratch& s;
+  float* out;
+  std::int64_t pairs, blocks;
+
+  std::int64_t pairs_of(std::int64_t block) const { return at_most(kForwardPairs, pairs - block * kForwardPairs); }
+
+  void find_scores(std::int64_t block) {
+    const std::int64_t first = block * kForwardPairs, end = (first + pairs_of(block)) * kTileDepth;
+    multiply<false>(s.pages, &Page::lower, keys + first, &Page::lower, nullptr, pairs_of(block), s.pages, &Page::upper);
+    for (std::int64_t key = key_count; key < end; ++key) {  // keys that are none
+      const std::int64_t column = key - first * kTileDepth;
+      float* const x = s.pages[column / kTileSide].upper + column % kTileSide;
+      for (std::int64_t r = 0; r < kStrip; ++r) x[r * kTileSide] = -__builtin_inff();
+    }
+  }
+
+  /// Of each row, the largest score of a block or of what m already is.
+  void find_largest(std::int64_t block, bool begun, float* m) const {
+    for (std::int64_t r = 0; r < kStrip; ++r) {
+      F most = load(s.pages[0].upper + r * kTileSide);
+      for (std::int64_t p = 1; p < 2 * pairs_of(block); ++p)
+        most = larger(most, load(s.pages[p].upper + r * kTileSide));
+      const float found = largest(most) * (scale / kBits);
+      m[r] = begun && !(m[r] < found) ? m[r] : found;
+    }
+  }
+
+  /// The block's scores become weights.
+  void weigh(std::int64_t block) {
+    const __m512 by = _mm512_set1_ps(scale), most = _mm512_set1_ps(kInfinity);
+    const auto ones = reinterpret_cast<__m512bh>(_mm512_set1_epi16(0x3f80));
+    const std::int64_t count = pairs_of(block);
 #pragma GCC unroll 4
-  for (std::int64_t r = 0; r < kTileSide; ++r) {
-    const F e = power_of_two<at::BFloat16>(load(s + r * kTileSide) * to_power - m[r]);
-    store(sums + r * kTileSide, load(sums + r * kTileSide) + e);
-    store(w + r * kTileDepth, e);
+    for (std::int64_t r = 0; r < kStrip; ++r) {
+      const __m512 begin = _mm512_set1_ps(s.begin[r]);
+      const auto power = [&](const Page& page) {
+        return _mm512_min_ps(_mm512_fmadd_ps(_mm512_load_ps(page.upper + r * kTileSide), by, begin), most);
+      };
+      __m512 sum = _mm512_load_ps(s.sums + r * kTileSide);
+      for (std::int64_t p = 0; p < count; ++p) {
+        const __m512i weights = weights_of(power(s.pages[2 * p]), power(s.pages[2 * p + 1]));
+        _mm512_store_si512(tiles(s.pages[2 * p].upper) + r * kTileDepth, weights);
+        sum = _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(weights), ones);
+      }
+      _mm512_store_ps(s.sums + r * kTileSide, sum);
+    }
   }
-}
 
-CLIPSELF_INLINE F largest_of_row(const float* scores, std::int64_t panels, std::int64_t r) {
-  F most = load(scores + r * kTileSide);
-  for (std::int64_t p = 1; p < panels; ++p) most = larger(most, load(scores + p * kPanelStep + r * kTileSide));
-  return most;
-}
-
-/// The row's weights anew, relative to its maximum in this block, to which what was added up before is scaled.
-void weigh_again(std::int64_t r, const float* scores, std::int64_t panels, float to_power, float* m, float* all_sums,
-                 float* values, at::BFloat16* weights) {
-  const float now = largest(largest_of_row(scores, panels, r)) * to_power;
-  const F factor = power_of_two<float>(all(m[r] - now));
-  m[r] = now;
-  F sum = load(all_sums + r * kTileSide) * factor;
-  for (std::int64_t i = 0; i < kWidth; i += kLanes) {
-    float* v = values + r * kWidth + i;
-    store(v, load(v) * factor);
+  /// Goes over all keys, of which the first block's scores are there. Whether that did with weights relative to m.
+  bool run(const float* m, float* l) {
+    for (std::int64_t r = 0; r < kStrip; ++r) {
+      s.begin[r] = kOne - m[r] * kBits;
+      store(s.sums + r * kTileSide, F{});
+    }
+    for (std::int64_t block = 0; block < blocks; ++block) {
+      if (block > 0) find_scores(block);
+      weigh(block);
+      add_product(s.pages, &Page::upper, keys + block * kForwardPairs, &Page::upper, pairs_of(block), block > 0, out);
+    }
+    bool fits = true;
+    for (std::int64_t r = 0; r < kStrip; ++r) {
+      l[r] = total(load(s.sums + r * kTileSide));
+      fits = fits && l[r] < kMostWeights;
+    }
+    return fits;
   }
-  for (std::int64_t p = 0; p < panels; ++p) {
-    const F e = power_of_two<at::BFloat16>(load(scores + p * kPanelStep + r * kTileSide) * to_power - now);
-    sum += e;
-    store(
-        weights + weights_tile(r / kTileSide * kForwardSteps + p / 2) + r % kTileSide * kTileDepth + p % 2 * kTileSide,
-        e);
-  }
-  store(all_sums + r * kTileSide, sum);
-}
+};
 
 }  // namespace
 
-void forward_strip(const at::BFloat16* queries, std::int64_t row, const at::BFloat16* keys, const at::BFloat16* values,
-                   std::int64_t key_count, float to_power, ForwardScratch& s, float* out, float* m, float* l) {
-  constexpr std::int64_t kBlock = kForwardPanels * kTileSide;
-  const std::int64_t all_panels = (key_count + kTileDepth - 1) / kTileDepth * 2;
-  const std::int64_t blocks = (all_panels + kForwardPanels - 1) / kForwardPanels;
-  const auto panels_of = [&](std::int64_t block) {
-    const std::int64_t left = all_panels - block * kForwardPanels;
-    return left < kForwardPanels ? left : kForwardPanels;
-  };
-  // Keys that are none.
-  const auto mask = [&](std::int64_t block) {
-    for (std::int64_t p = 0; p < panels_of(block); ++p)
-      for (std::int64_t c = key_count - block * kBlock - p * kTileSide; c < kTileSide; ++c)
-        for (std::int64_t r = 0; c >= 0 && r < kStrip; ++r)
-          s.scores[p * kPanelStep + block % 2 * kScores + r * kTileSide + c] = -__builtin_inff();
-  };
-  read_strip(queries, row);
-  for (std::int64_t p = 0; p < panels_of(0); ++p) multiply_strip(keys + p * kWide, s.scores + p * kPanelStep);
-  if (blocks == 1) mask(0);
-  for (std::int64_t r = 0; r < kStrip; ++r) {
-    m[r] = largest(largest_of_row(s.scores, panels_of(0), r)) * to_power;
-    store(s.sums + r * kTileSide, F{});
-    store(s.sums + kScores + r * kTileSide, F{});
-    store(s.all_sums + r * kTileSide, F{});
+void pack_columns(const at::BFloat16* rows, std::int64_t row, std::int64_t count, bool lower, PackedRows& to) {
+  for (std::int64_t i = 0; i < 2; ++i) {
+    const std::int64_t left = count - i * kTileSide;
+    pack_transposed(rows + i * kTileSide * row, row, left > 0 ? at_most(left, kTileSide) : 0, kTileSide, kWidth,
+                    tiles(to.pages[i].*half_of(lower)));
   }
-  for (std::int64_t j = 0; j < blocks; ++j) {
-    const std::int64_t now = j % 2, other = 1 - now;
-    const float* const scores = s.scores + now * kScores;
-    float* const block_sums = s.sums + now * kScores;
-    at::BFloat16* const weights = s.weights + other * kNextTiles;
-    const std::int64_t pieces = 2 * panels_of(j);
-    std::int64_t piece = 0;
-    const auto weigh_next = [&] {
-      if (piece < pieces) weigh_piece(piece++, scores, to_power, m, block_sums, weights);
-    };
-    if (j + 1 < blocks) {
-      read_strip(queries, row);
-      const at::BFloat16* const next = keys + (j + 1) * kForwardPanels * kWide;
-      for (std::int64_t p = 0; p < panels_of(j + 1); ++p) {
-        multiply_strip(next + p * kWide, s.scores + p * kPanelStep + other * kScores);
-        weigh_next();
-      }
-      if (j + 2 == blocks) mask(j + 1);
-    }
-    for (std::int64_t step = 0; j > 0 && step < 2 * kForwardSteps; ++step) {
-      add_step(step, kForwardSteps, s.weights + now * kNextTiles, kForwardSteps, values + (j - 1) * kBlock * kWidth,
-               j > 1, out);
-      weigh_next();
-    }
-    while (piece < pieces) weigh_next();
-    for (std::int64_t r = 0; r < kStrip; ++r) {
-      float* const sums = block_sums + r * kTileSide;
-      const F sum = load(sums);
-      if (_mm512_cmp_ps_mask(reinterpret_cast<__m512>(sum), reinterpret_cast<__m512>(all(kMostWeights)), _CMP_NLE_UQ) ==
-          0)
-        store(s.all_sums + r * kTileSide, load(s.all_sums + r * kTileSide) + sum);
-      else
-        weigh_again(r, scores, panels_of(j), to_power, m, s.all_sums, out, weights);
-      store(sums, F{});
-    }
+}
+
+void pack_rows(const at::BFloat16* rows, std::int64_t row, std::int64_t count, bool between, bool lower,
+               PackedRows& to) {
+  const WholeRows whole(rows, row, count);
+  for (std::int64_t r = 0; r < kTileDepth; r += 2) {
+    const std::int64_t first = between ? r / 4 % 2 * kTileSide + r / 8 * 4 + r % 4 : r;
+    const at::BFloat16* const x = whole.rows + first * whole.row;
+    for (std::int64_t tile = 0; tile < 4; ++tile)
+      *reinterpret_cast<LooseU*>(tiles(to.pages[tile / 2].*half_of(lower)) + tile % 2 * kTileNumbers + r * kTileSide) =
+          paired(x + tile * kTileSide, x + whole.row + tile * kTileSide);
   }
-  const std::int64_t last = blocks - 1, steps = panels_of(last) / 2;
-  for (std::int64_t step = 0; step < 2 * steps; ++step)
-    add_step(step, steps, s.weights + (1 - last % 2) * kNextTiles, kForwardSteps, values + last * kBlock * kWidth,
-             last > 0, out);
-  for (std::int64_t r = 0; r < kStrip; ++r) l[r] = total(load(s.all_sums + r * kTileSide));
+}
+
+void forward_strip(const at::BFloat16* queries, std::int64_t row, std::int64_t query_count, const PackedRows* keys,
+                   std::int64_t key_count, float scale, ForwardScratch& s, float* out, float* m, float* l) {
+  const std::int64_t pairs = (key_count + kTileDepth - 1) / kTileDepth;
+  Forward forward{.keys = keys,
+                  .key_count = key_count,
+                  .scale = scale * kLog2E * kBits,
+                  .s = s,
+                  .out = out,
+                  .pairs = pairs,
+                  .blocks = (pairs + kForwardPairs - 1) / kForwardPairs};
+  write_strip(queries, row, query_count, &Page::lower, s.pages);
+  forward.find_scores(0);
+  forward.find_largest(0, false, m);
+  if (forward.run(m, l)) return;
+  for (std::int64_t block = 0; block < forward.blocks; ++block) {
+    forward.find_scores(block);
+    forward.find_largest(block, block > 0, m);
+  }
+  forward.find_scores(0);
+  forward.run(m, l);
 }
 
 namespace {
 
-constexpr std::int64_t kBackwardSteps = kBackwardPanels / 2;
-
-alignas(64) constexpr std::uint16_t kInterleave[2 * kTileSide] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                                                  21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                                                  11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-
-/// 16 numbers of a row and of the next, rounded.
-CLIPSELF_INLINE __m512i both(F low, F high) {
-  return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(reinterpret_cast<__m512>(high), reinterpret_cast<__m512>(low)));
-}
-CLIPSELF_INLINE void put_rows(at::BFloat16* p, __m512i rows) {
-  _mm256_store_si256(reinterpret_cast<__m256i*>(p), _mm512_castsi512_si256(rows));
-  _mm256_store_si256(reinterpret_cast<__m256i*>(p + kTileDepth), _mm512_extracti64x4_epi64(rows, 1));
-}
-
-/// 8 keys of a strip and 16 queries: weights and the scores' gradients as left operands, the latter as right one too.
-CLIPSELF_INLINE void derive_piece(std::int64_t piece, const float* scores, const float* d_weights, float to_power,
-                                  const float* lse, const float* delta, at::BFloat16* weights, at::BFloat16* d_scores,
-                                  at::BFloat16* pairs, std::int64_t strips, std::int64_t keys) {
-  constexpr std::int64_t kRows = 8;
-  const std::int64_t panel = piece / 4, first = piece % 4 * kRows;
-  const F by = load(lse + panel * kTileSide) * kLog2E, mean = load(delta + panel * kTileSide);
-  const std::int64_t from = panel * kPanelStep + first * kTileSide;
-  const std::int64_t to = weights_tile(first / kTileSide * kBackwardSteps + panel / 2) +
-                          first % kTileSide * kTileDepth + panel % 2 * kTileSide;
-  pairs += panel * strips * kTileNumbers + first / 2 * kTileDepth;
-  const __m512i interleave = _mm512_load_si512(kInterleave);
-#pragma GCC unroll 4
-  for (std::int64_t r = 0; r < kRows; r += 2) {
-    const float* const s = scores + from + r * kTileSide;
-    const float* const d = d_weights + from + r * kTileSide;
-    const F w0 = power_of_two<at::BFloat16>(load(s) * to_power - by);
-    const F w1 = power_of_two<at::BFloat16>(load(s + kTileSide) * to_power - by);
-    put_rows(weights + to + r * kTileDepth, both(w0, w1));
-    const __m512i ds = both(w0 * (load(d) - mean), w1 * (load(d + kTileSide) - mean));
-    put_rows(d_scores + to + r * kTileDepth, ds);
-    _mm512_store_si512(pairs + r / 2 * kTileDepth, _mm512_permutexvar_epi16(interleave, ds));
+/// Of a strip of keys and a block of queries, scores become weights, weights' gradients the scores', both as left
+/// operands, the latter as right one too.
+CLIPSELF_INLINE void derive(Page* pages, std::int64_t pairs, float scale, std::int64_t key_count, std::int64_t strips,
+                            at::BFloat16* right) {
+  const __m512 by = _mm512_set1_ps(scale), one = _mm512_set1_ps(kOne), most = _mm512_set1_ps(kInfinity);
+  const __m512i zero = _mm512_setzero_si512();
+  for (std::int64_t p = 0; p < pairs; ++p, pages += 2, right += strips * kStrip * kTileDepth) {
+#pragma GCC unroll 2
+    for (std::int64_t r = 0; r < kStrip; r += 2) {
+      __m512i d_scores[2];
+#pragma GCC unroll 2
+      for (std::int64_t i = 0; i < 2; ++i) {
+        const std::int64_t at = (r + i) * kTileSide;
+        const auto power = [&](const Page& page) {
+          return _mm512_min_ps(_mm512_fmadd_ps(_mm512_load_ps(page.upper + at), by, one), most);
+        };
+        const __m512i weights = weights_of(power(pages[0]), power(pages[1]));
+        const auto a = reinterpret_cast<__m512>(_mm512_unpacklo_epi16(zero, weights));
+        const auto b = reinterpret_cast<__m512>(_mm512_unpackhi_epi16(zero, weights));
+        d_scores[i] =
+            reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(_mm512_mul_ps(b, _mm512_load_ps(pages[1].lower + at)),
+                                                          _mm512_mul_ps(a, _mm512_load_ps(pages[0].lower + at))));
+        _mm512_store_si512(tiles(pages[0].upper) + 2 * at, weights);
+        _mm512_store_si512(tiles(pages[0].lower) + 2 * at, d_scores[i]);
+        if (r + i >= key_count) d_scores[i] = zero;  // a key that is none
+      }
+      at::BFloat16* const to = right + r * kTileSide;
+      _mm512_store_si512(to, _mm512_unpacklo_epi16(d_scores[0], d_scores[1]));
+      _mm512_store_si512(to + kTileNumbers, _mm512_unpackhi_epi16(d_scores[0], d_scores[1]));
+    }
   }
-  if (keys >= first + kRows) return;
-  for (std::int64_t r = 0; r < kRows; ++r)  // keys that are none
-    for (std::int64_t c = 0; first + r >= keys && c < kTileSide; ++c) pairs[r / 2 * kTileDepth + 2 * c + r % 2].x = 0;
 }
 
 }  // namespace
 
-void backward_block(const Queries& q, std::int64_t key_count, float to_power, BackwardScratch& s) {
-  const std::int64_t strips = (key_count + kStrip - 1) / kStrip;
-  const std::int64_t blocks = (q.panels + kBackwardPanels - 1) / kBackwardPanels;
-  const auto panels_of = [&](std::int64_t block) {
-    const std::int64_t left = q.panels - block * kBackwardPanels;
-    return left < kBackwardPanels ? left : kBackwardPanels;
-  };
-  // One strip after the other meets one block of queries, then the next.
-  const std::int64_t meetings = blocks * strips;
-  const auto products = [&](std::int64_t meeting, auto&& between) {
-    const std::int64_t block = meeting / strips, strip = meeting % strips, first = block * kBackwardPanels * kWide;
-    read_strip(s.keys + strip * kStrip * kWidth, kWidth);
-    for (std::int64_t p = 0; p < panels_of(block); ++p) {
-      multiply_strip(q.turned + first + p * kWide, s.scores + p * kPanelStep + meeting % 2 * kScores);
-      between();
-    }
-    read_strip(s.values + strip * kStrip * kWidth, kWidth);
-    for (std::int64_t p = 0; p < panels_of(block); ++p) {
-      multiply_strip(q.d_out_turned + first + p * kWide, s.d_weights + p * kPanelStep + meeting % 2 * kScores);
-      between();
-    }
-  };
-  const auto sums = [&](std::int64_t meeting, auto&& between) {
-    const std::int64_t block = meeting / strips, strip = meeting % strips, steps = panels_of(block) / 2;
-    const std::int64_t first = block * kBackwardPanels * kWide, to = strip * kStrip * kWidth;
-    for (std::int64_t step = 0; step < 2 * steps; ++step) {
-      add_step(step, steps, s.weights + (1 - meeting % 2) * kNextTiles, kBackwardSteps, q.d_out_rows + first, block > 0,
-               s.dv + to);
-      between();
-    }
-    for (std::int64_t step = 0; step < 2 * steps; ++step) {
-      add_step(step, steps, s.d_scores + (1 - meeting % 2) * kNextTiles, kBackwardSteps, q.rows + first, block > 0,
-               s.dk + to);
-      between();
-    }
-  };
-  products(0, [] {});
-  for (std::int64_t meeting = 0; meeting < meetings; ++meeting) {
-    const std::int64_t block = meeting / strips, strip = meeting % strips, now = meeting % 2;
-    const std::int64_t query = block * kBackwardPanels * kTileSide, pieces = 4 * panels_of(block);
-    std::int64_t piece = 0;
-    const auto derive_next = [&] {
-      if (piece < pieces)
-        derive_piece(piece++, s.scores + now * kScores, s.d_weights + now * kScores, to_power, q.lse + query,
-                     q.delta + query, s.weights + (1 - now) * kNextTiles, s.d_scores + (1 - now) * kNextTiles,
-                     s.pairs + strip * kTileNumbers, strips, key_count - strip * kStrip);
-    };
-    if (meeting + 1 < meetings) products(meeting + 1, derive_next);
-    if (meeting > 0) sums(meeting - 1, derive_next);
-    while (piece < pieces) derive_next();
-    if (strip + 1 < strips) continue;
-    for (std::int64_t p = 0; p < panels_of(block); p += 2)
-      tile_product(kWidth, kTileDepth, strips * kStrip, packed_tiles(s.keys_turned, strips * kStrip),
-                   packed_tiles(s.pairs + p * strips * kTileNumbers, strips * kStrip),
-                   q.dq + (query + p * kTileSide) * kWidth, kTileDepth,
-                   /*add=*/true);
+void backward_block(const Queries& q, const at::BFloat16* keys, std::int64_t row, const at::BFloat16* values,
+                    std::int64_t value_row, std::int64_t key_count, float scale, BackwardScratch& s) {
+  const std::int64_t strips = (key_count + kStrip - 1) / kStrip, depth = strips * kStrip;
+  for (std::int64_t i = 0; i < strips; ++i) {
+    const std::int64_t first = i * kStrip, count = at_most(kStrip, key_count - first);
+    write_strip(keys + first * row, row, count, &Page::upper, s.strips + 2 * i);
+    write_strip(values + first * value_row, value_row, count, &Page::lower, s.strips + 2 * i);
+    for (std::int64_t c = 0; c < kWidth; c += kTileSide)
+      transpose(keys + first * row + c, row, count, kStrip, kTileSide, s.keys_turned + c * depth + first * kTileSide);
   }
-  sums(meetings - 1, [] {});
+  for (std::int64_t pair = 0; pair < q.pairs; pair += kBackwardPairs) {
+    const std::int64_t pairs = at_most(kBackwardPairs, q.pairs - pair), query = pair * kTileDepth;
+    const bool begun = pair > 0;
+    for (std::int64_t i = 0; i < strips; ++i) {
+      const std::int64_t to = i * kStrip * kWidth;
+      multiply<true>(s.strips + 2 * i, &Page::upper, q.queries + pair, &Page::lower, q.lse + query, pairs, s.pages,
+                     &Page::upper);
+      multiply<true>(s.strips + 2 * i, &Page::lower, q.d_out + pair, &Page::upper, q.delta + query, pairs, s.pages,
+                     &Page::lower);
+      derive(s.pages, pairs, scale * kLog2E * kBits, key_count - i * kStrip, strips,
+             s.d_scores + panel_tile(i * kStrip, 0));
+      add_product(s.pages, &Page::upper, q.d_out + pair, &Page::lower, pairs, begun, s.dv + to);
+      add_product(s.pages, &Page::lower, q.queries + pair, &Page::upper, pairs, begun, s.dk + to);
+    }
+    for (std::int64_t p = 0; p < pairs; ++p)
+      tile_panel_product(kWidth, depth, packed_tiles(s.keys_turned, depth), s.d_scores + p * depth * kTileDepth,
+                         q.dq + (query + p * kTileDepth) * kWidth, kTileDepth, /*add=*/true);
+  }
+}
+
+void write_queries(const float* dq, std::int64_t count, float factor, at::BFloat16* out, std::int64_t row) {
+  for (std::int64_t i = 0; i < kWidth; i += kTileSide) {
+    for (std::int64_t half = 0; half < 2; ++half) {
+      U square[kLanes];
+      for (int r = 0; r < kLanes; ++r)
+        square[r] = *reinterpret_cast<const LooseU*>(dq + (i + r) * kTileDepth + half * kTileSide);
+      transpose_square(square);
+      for (std::int64_t c = 0; c < kTileSide; ++c) {
+        const std::int64_t query = c / 8 * kTileSide + c / 4 % 2 * 8 + half * 4 + c % 4;
+        if (query < count) store(out + query * row + i, bits_to_float(square[c]) * factor);
+      }
+    }
+  }
 }
 
 #undef CLIPSELF_INLINE
 #pragma GCC diagnostic pop
 #pragma GCC pop_options
 
-}  // namespace clipself::ops::cpu::interleaved
+}  // namespace clipself::ops::cpu::tile_kernels
 #endif

@@ -2,10 +2,39 @@
 // do not say that they read memory. Steps from row to row are in bytes.
 #pragma once
 
-#define CLIPSELF_TILE_ZERO(tile) __asm__ volatile("tilezero %%tmm" #tile ::)
-#define CLIPSELF_TILE_LOAD(tile, from, step) \
-  __asm__ volatile("tileloadd (%0,%1,1), %%tmm" #tile ::"r"(from), "r"(step) : "memory")
-#define CLIPSELF_TILE_STORE(to, step, tile) \
-  __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" ::"r"(to), "r"(step) : "memory")
+#include <cstdint>
+
+namespace clipself::ops::cpu {
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define CLIPSELF_TILE [[gnu::always_inline]] inline
+
+template <int kTile>
+CLIPSELF_TILE void tile_load(const void* from, std::int64_t step) {
+  __asm__ volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(step), "i"(kTile) : "memory");
+}
+/// The same of what is read once for a long time: it takes no place of others in the first-level cache.
+template <int kTile>
+CLIPSELF_TILE void tile_stream(const void* from, std::int64_t step) {
+  __asm__ volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(from), "r"(step), "i"(kTile) : "memory");
+}
+template <int kTile>
+CLIPSELF_TILE void tile_store(void* to, std::int64_t step) {
+  __asm__ volatile("tilestored %%tmm%c2, (%0,%1,1)" ::"r"(to), "r"(step), "i"(kTile) : "memory");
+}
 /// c += a b
-#define CLIPSELF_TILE_PRODUCT(c, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #c ::)
+template <int kC, int kA, int kB>
+CLIPSELF_TILE void tile_multiply() {
+  __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kC), "i"(kA), "i"(kB));
+}
+/// By a load, for the instruction that makes a tile zero waits for what was in it.
+template <int kTile>
+CLIPSELF_TILE void tile_zero() {
+  alignas(64) static constexpr float kZeros[16] = {};
+  tile_load<kTile>(kZeros, 0);
+}
+
+#undef CLIPSELF_TILE
+#endif
+
+}  // namespace clipself::ops::cpu

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 
+#include "clipself/ops/cpu/matrix.h"
 #include "clipself/ops/cpu/tile_instructions.h"
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -55,6 +56,8 @@ void set_up(const Extent& extent) {
   current = extent;
 }
 
+constexpr std::int64_t kAside = kTileSide * 4;  // from a tile of a result to the next, in bytes
+
 /// c = or += a b of up to two by two tiles, `steps` of depth one after the other. Distances in bytes.
 template <bool kTwoRows, bool kTwoColumns>
 void multiply(std::int64_t steps, const TileOperand& left, const TileOperand& right, char* c, std::int64_t c_step,
@@ -63,43 +66,57 @@ void multiply(std::int64_t steps, const TileOperand& left, const TileOperand& ri
   const char* b = reinterpret_cast<const char*>(right.first);
   const std::int64_t a_row = left.row * 2, b_row = right.row * 2, below = left.aside * 2, aside = right.aside * 2;
   char* const c_below = c + kTileSide * c_step;
-  constexpr std::int64_t kAside = kTileSide * 4;
   if (add) {
-    CLIPSELF_TILE_LOAD(0, c, c_step);
-    if constexpr (kTwoColumns) CLIPSELF_TILE_LOAD(1, c + kAside, c_step);
-    if constexpr (kTwoRows) CLIPSELF_TILE_LOAD(2, c_below, c_step);
-    if constexpr (kTwoRows && kTwoColumns) CLIPSELF_TILE_LOAD(3, c_below + kAside, c_step);
+    tile_load<0>(c, c_step);
+    if constexpr (kTwoColumns) tile_load<1>(c + kAside, c_step);
+    if constexpr (kTwoRows) tile_load<2>(c_below, c_step);
+    if constexpr (kTwoRows && kTwoColumns) tile_load<3>(c_below + kAside, c_step);
   } else {
-    CLIPSELF_TILE_ZERO(0);
-    if constexpr (kTwoColumns) CLIPSELF_TILE_ZERO(1);
-    if constexpr (kTwoRows) CLIPSELF_TILE_ZERO(2);
-    if constexpr (kTwoRows && kTwoColumns) CLIPSELF_TILE_ZERO(3);
+    tile_zero<0>();
+    if constexpr (kTwoColumns) tile_zero<1>();
+    if constexpr (kTwoRows) tile_zero<2>();
+    if constexpr (kTwoRows && kTwoColumns) tile_zero<3>();
   }
   // What a step reads is asked for as soon as the step before is through with the register.
-  CLIPSELF_TILE_LOAD(6, b, b_row);
-  CLIPSELF_TILE_LOAD(4, a, a_row);
-  if constexpr (kTwoRows) CLIPSELF_TILE_LOAD(5, a + below, a_row);
-  if constexpr (kTwoColumns) CLIPSELF_TILE_LOAD(7, b + aside, b_row);
+  tile_load<6>(b, b_row);
+  tile_load<4>(a, a_row);
+  if constexpr (kTwoRows) tile_load<5>(a + below, a_row);
+  if constexpr (kTwoColumns) tile_load<7>(b + aside, b_row);
   for (; steps > 1; --steps) {
     a += left.deeper * 2;
     b += right.deeper * 2;
-    CLIPSELF_TILE_PRODUCT(0, 4, 6);
-    if constexpr (kTwoRows) CLIPSELF_TILE_PRODUCT(2, 5, 6);
-    CLIPSELF_TILE_LOAD(6, b, b_row);
-    if constexpr (kTwoColumns) CLIPSELF_TILE_PRODUCT(1, 4, 7);
-    CLIPSELF_TILE_LOAD(4, a, a_row);
-    if constexpr (kTwoRows && kTwoColumns) CLIPSELF_TILE_PRODUCT(3, 5, 7);
-    if constexpr (kTwoRows) CLIPSELF_TILE_LOAD(5, a + below, a_row);
-    if constexpr (kTwoColumns) CLIPSELF_TILE_LOAD(7, b + aside, b_row);
+    tile_multiply<0, 4, 6>();
+    if constexpr (kTwoRows) tile_multiply<2, 5, 6>();
+    tile_load<6>(b, b_row);
+    if constexpr (kTwoColumns) tile_multiply<1, 4, 7>();
+    tile_load<4>(a, a_row);
+    if constexpr (kTwoRows && kTwoColumns) tile_multiply<3, 5, 7>();
+    if constexpr (kTwoRows) tile_load<5>(a + below, a_row);
+    if constexpr (kTwoColumns) tile_load<7>(b + aside, b_row);
   }
-  CLIPSELF_TILE_PRODUCT(0, 4, 6);
-  if constexpr (kTwoRows) CLIPSELF_TILE_PRODUCT(2, 5, 6);
-  if constexpr (kTwoColumns) CLIPSELF_TILE_PRODUCT(1, 4, 7);
-  if constexpr (kTwoRows && kTwoColumns) CLIPSELF_TILE_PRODUCT(3, 5, 7);
-  CLIPSELF_TILE_STORE(c, c_step, 0);
-  if constexpr (kTwoColumns) CLIPSELF_TILE_STORE(c + kAside, c_step, 1);
-  if constexpr (kTwoRows) CLIPSELF_TILE_STORE(c_below, c_step, 2);
-  if constexpr (kTwoRows && kTwoColumns) CLIPSELF_TILE_STORE(c_below + kAside, c_step, 3);
+  tile_multiply<0, 4, 6>();
+  if constexpr (kTwoRows) tile_multiply<2, 5, 6>();
+  if constexpr (kTwoColumns) tile_multiply<1, 4, 7>();
+  if constexpr (kTwoRows && kTwoColumns) tile_multiply<3, 5, 7>();
+  tile_store<0>(c, c_step);
+  if constexpr (kTwoColumns) tile_store<1>(c + kAside, c_step);
+  if constexpr (kTwoRows) tile_store<2>(c_below, c_step);
+  if constexpr (kTwoRows && kTwoColumns) tile_store<3>(c_below + kAside, c_step);
+}
+
+/// A tile's place in the two by two tiles of a result.
+template <int kTile>
+char* place(float* c, std::int64_t c_step) {
+  return reinterpret_cast<char*>(c) + (kTile / 2 * kTileSide * c_step + kTile % 2 * kAside);
+}
+/// Stores a tile to where it belongs, if anywhere, and begins the same of another result.
+template <int kTile>
+[[gnu::always_inline]] inline void exchange(float* before, float* here, std::int64_t c_step, bool add) {
+  if (before != nullptr) tile_store<kTile>(place<kTile>(before, c_step), c_step);
+  if (add)
+    tile_load<kTile>(place<kTile>(here, c_step), c_step);
+  else
+    tile_zero<kTile>();
 }
 
 /// c = a b of two tiles' rows, two steps of depth and any number of tiles' columns: a stays in tiles 4 to 7, so that
@@ -108,22 +125,22 @@ void multiply_narrow(std::int64_t columns, const TileOperand& left, const TileOp
                      std::int64_t c_step) {
   const std::int64_t a_row = left.row * 2, b_row = right.row * 2;
   const at::BFloat16* const below = left.first + left.aside;
-  CLIPSELF_TILE_LOAD(4, left.first, a_row);
-  CLIPSELF_TILE_LOAD(5, below, a_row);
-  CLIPSELF_TILE_LOAD(6, left.first + left.deeper, a_row);
-  CLIPSELF_TILE_LOAD(7, below + left.deeper, a_row);
+  tile_load<4>(left.first, a_row);
+  tile_load<5>(below, a_row);
+  tile_load<6>(left.first + left.deeper, a_row);
+  tile_load<7>(below + left.deeper, a_row);
   const at::BFloat16* b = right.first;
   for (; columns > 0; columns -= kTileSide, c += kTileSide * 4, b += right.aside) {
-    CLIPSELF_TILE_LOAD(2, b, b_row);
-    CLIPSELF_TILE_ZERO(0);
-    CLIPSELF_TILE_PRODUCT(0, 4, 2);
-    CLIPSELF_TILE_ZERO(1);
-    CLIPSELF_TILE_PRODUCT(1, 5, 2);
-    CLIPSELF_TILE_LOAD(3, b + right.deeper, b_row);
-    CLIPSELF_TILE_PRODUCT(0, 6, 3);
-    CLIPSELF_TILE_PRODUCT(1, 7, 3);
-    CLIPSELF_TILE_STORE(c, c_step, 0);
-    CLIPSELF_TILE_STORE(c + kTileSide * c_step, c_step, 1);
+    tile_load<2>(b, b_row);
+    tile_zero<0>();
+    tile_multiply<0, 4, 2>();
+    tile_zero<1>();
+    tile_multiply<1, 5, 2>();
+    tile_load<3>(b + right.deeper, b_row);
+    tile_multiply<0, 6, 3>();
+    tile_multiply<1, 7, 3>();
+    tile_store<0>(c, c_step);
+    tile_store<1>(c + kTileSide * c_step, c_step);
   }
 }
 
@@ -183,6 +200,43 @@ void tile_product(std::int64_t m, std::int64_t n, std::int64_t k, const TileOper
   run(whole_rows, m, whole_columns, n);
 }
 
+void tile_panel_product(std::int64_t m, std::int64_t k, const TileOperand& a, const at::BFloat16* b, float* c,
+                        std::int64_t c_row, bool add) {
+  set_up_tiles();
+  constexpr std::int64_t kPair = 2 * kTileSide, kLine = 64, kRow = kTileDepth * 2;
+  const std::int64_t steps = k / kTileDepth, pairs = m / kPair, c_step = c_row * 4, a_row = a.row * 2;
+  const std::int64_t lines = blocks_of(2 * kTileNumbers * 2 / kLine, pairs);  // to fetch in each step
+  const char* behind = reinterpret_cast<const char*>(b + k * kPair);
+  const char* const end = behind + k * kPair * 2;
+  float* before = nullptr;  // a result is stored when the next one is begun: a store that waits holds up all others
+  for (std::int64_t i = 0; i < pairs; ++i) {
+    const at::BFloat16* upper = a.first + 2 * i * a.aside;
+    const at::BFloat16* right = b;
+    float* const here = c + i * kPair * c_row;
+    for (std::int64_t step = 0; step < steps; ++step, upper += a.deeper, right += 2 * kTileNumbers) {
+      tile_load<6>(right, kRow);
+      tile_stream<4>(upper, a_row);
+      if (step == 0) exchange<0>(before, here, c_step, add);
+      tile_multiply<0, 4, 6>();
+      tile_stream<5>(upper + a.aside, a_row);
+      if (step == 0) exchange<2>(before, here, c_step, add);
+      tile_multiply<2, 5, 6>();
+      tile_load<7>(right + kTileNumbers, kRow);
+      if (step == 0) exchange<1>(before, here, c_step, add);
+      tile_multiply<1, 4, 7>();
+      if (step == 0) exchange<3>(before, here, c_step, add);
+      tile_multiply<3, 5, 7>();
+      for (std::int64_t line = 0; line < lines && behind < end; ++line, behind += kLine)
+        __builtin_prefetch(behind, /*rw=*/0, /*locality=*/2);
+    }
+    before = here;
+  }
+  tile_store<0>(place<0>(before, c_step), c_step);
+  tile_store<2>(place<2>(before, c_step), c_step);
+  tile_store<1>(place<1>(before, c_step), c_step);
+  tile_store<3>(place<3>(before, c_step), c_step);
+}
+
 void release_tiles() {
   if (current == Extent{}) return;
   __asm__ volatile("tilerelease" ::);
@@ -193,6 +247,10 @@ void release_tiles() {
 
 bool has_tiles() {
   return false;
+}
+void tile_panel_product(std::int64_t, std::int64_t, const TileOperand&, const at::BFloat16*, float*, std::int64_t,
+                        bool) {
+  TORCH_CHECK(false, "no tiles");
 }
 void tile_product(std::int64_t, std::int64_t, std::int64_t, const TileOperand&, const TileOperand&, float*,
                   std::int64_t, bool) {

@@ -52,12 +52,12 @@ struct PanelLoops {
   /// to (width, padded), transposed, without pairs, with zeros beyond n.
   void (*transpose)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t padded, std::int64_t width,
                     T* to);
-  /// to (n, width) = from + bias (width).
+  /// to (n, width) = from + bias (width), past the caches where AVX-512 can write whole lines.
   void (*add_bias)(const float* from, std::int64_t from_row, std::int64_t n, std::int64_t width, const float* bias,
                    T* to, std::int64_t to_row);
 };
 
-/// Work on one token, for T float or bfloat16; sums and what is between are float.
+/// Work on tokens, for T float or bfloat16; sums and what is between are float.
 template <typename T>
 struct TokenLoops {
   /// Neighbouring numbers of each head as a complex one, times cos + i * direction * sin: `x` (heads, width), of which
@@ -72,6 +72,8 @@ struct TokenLoops {
   void (*swiglu_norm_backward)(const T* dy, const T* gate, const T* value, std::int64_t width, const float* weight,
                                float mean, float rstd, float* h, float* s, T* d_gate, T* d_value, float* d_weight,
                                float* d_bias);
+  /// sums (width) += each of n rows.
+  void (*add_rows)(const T* from, std::int64_t from_row, std::int64_t n, std::int64_t width, float* sums);
 };
 
 /// Those of level().
