@@ -27,6 +27,7 @@ constexpr int kLanes = 16;
 
 constexpr std::int64_t kOperandRow = kTileDepth * 2, kPanelRow = kTileSide * 4, kWideRow = kWidth * 4;  // in bytes
 constexpr std::int64_t kNarrowRow = kWidth * 2;
+alignas(64) constexpr float kZeros[2 * kForwardPairs * kTileSide] = {};
 
 // A bfloat16's bits, as a whole number, are 128 (127 + the logarithm) of it, to the base of two, but for what the
 // mantissa is less than the logarithm's fraction, which a table has for each 128th. So weights are powers rounded to
@@ -94,11 +95,10 @@ CLIPSELF_INLINE void write_strip(const at::BFloat16* rows, std::int64_t row, std
 }
 
 /// Products of such a strip with `pairs` of panels whose columns are in the one half of their pages, into the other
-/// half of `scores`, two pages a pair. Sums begin with zero or with `first`, one for each column. A result is stored
+/// half of `scores`, two pages a pair. Sums begin with `first`, one for each column. A result is stored
 /// when the next one's products are under way, for a store that waits for its own holds up all that follow.
-template <bool kFirst>
 CLIPSELF_INLINE void multiply(const Page* strip, Half strip_half, const PackedRows* columns, Half columns_half,
-                              [[maybe_unused]] const float* first, std::int64_t pairs, Page* scores, Half scores_half) {
+                              const float* first, std::int64_t pairs, Page* scores, Half scores_half) {
   tile_load<4>(strip[0].*strip_half, kOperandRow);
   tile_load<5>(tiles(strip[0].*strip_half) + kTileNumbers, kOperandRow);
   tile_load<6>(strip[1].*strip_half, kOperandRow);
@@ -109,17 +109,11 @@ CLIPSELF_INLINE void multiply(const Page* strip, Half strip_half, const PackedRo
     float* const c = scores[panel].*scores_half;
     tile_stream<2>(b, kOperandRow);
     tile_stream<3>(b + kTileNumbers, kOperandRow);
-    if constexpr (kFirst)
-      tile_load<0>(first + panel * kTileSide, 0);
-    else
-      tile_zero<0>();
+    tile_load<0>(first + panel * kTileSide, 0);
     tile_multiply<0, 4, 2>();
     tile_multiply<0, 5, 3>();
     if (before != nullptr) tile_store<1>(before, kPanelRow);
-    if constexpr (kFirst)
-      tile_load<1>(first + panel * kTileSide, 0);
-    else
-      tile_zero<1>();
+    tile_load<1>(first + panel * kTileSide, 0);
     tile_multiply<1, 6, 2>();
     tile_multiply<1, 7, 3>();
     tile_store<0>(c, kPanelRow);
@@ -178,7 +172,7 @@ struct Forward {
 
   void find_scores(std::int64_t block) {
     const std::int64_t first = block * kForwardPairs, end = (first + pairs_of(block)) * kTileDepth;
-    multiply<false>(s.pages, &Page::lower, keys + first, &Page::lower, nullptr, pairs_of(block), s.pages, &Page::upper);
+    multiply(s.pages, &Page::lower, keys + first, &Page::lower, kZeros, pairs_of(block), s.pages, &Page::upper);
     for (std::int64_t key = key_count; key < end; ++key) {  // keys that are none
       const std::int64_t column = key - first * kTileDepth;
       float* const x = s.pages[column / kTileSide].upper + column % kTileSide;
@@ -334,10 +328,10 @@ void backward_block(const Queries& q, const at::BFloat16* keys, std::int64_t row
     const bool begun = pair > 0;
     for (std::int64_t i = 0; i < strips; ++i) {
       const std::int64_t to = i * kStrip * kWidth;
-      multiply<true>(s.strips + 2 * i, &Page::upper, q.queries + pair, &Page::lower, q.lse + query, pairs, s.pages,
-                     &Page::upper);
-      multiply<true>(s.strips + 2 * i, &Page::lower, q.d_out + pair, &Page::upper, q.delta + query, pairs, s.pages,
-                     &Page::lower);
+      multiply(s.strips + 2 * i, &Page::upper, q.queries + pair, &Page::lower, q.lse + query, pairs, s.pages,
+               &Page::upper);
+      multiply(s.strips + 2 * i, &Page::lower, q.d_out + pair, &Page::upper, q.delta + query, pairs, s.pages,
+               &Page::lower);
       derive(s.pages, pairs, scale * kLog2E * kBits, key_count - i * kStrip, strips,
              s.d_scores + panel_tile(i * kStrip, 0));
       add_product(s.pages, &Page::upper, q.d_out + pair, &Page::lower, pairs, begun, s.dv + to);
